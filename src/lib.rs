@@ -1,0 +1,12 @@
+//! srsync keeps the routing table of a Linux node equal to a directory of `StaticRoute` YAML.
+//!
+//! The direction of dependence, which `tests/architecture.rs` holds:
+//!
+//! ```text
+//! main → commands → sync → { source, kernel } → plan → model
+//!                            source → spec → model
+//! ```
+//!
+//! - [`model`]: pure types.
+
+pub mod model;

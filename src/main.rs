@@ -1,0 +1,2 @@
+//! srsync: see the library's documentation for the map.
+fn main() {}

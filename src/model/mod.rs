@@ -1,0 +1,32 @@
+//! What routes, documents and nodes *are*: pure types, shared by every other module.
+//!
+//! Owns the vocabulary (prefix, table, metric, next hop, document, state) and the invariants that
+//! can be checked without knowing anything else: a [`Prefix`] has no host bits, a [`Weight`] is
+//! 1 to 256, the hops of a [`RouteAttrs`] are in one canonical order.
+//!
+//! Must not read a file, open a socket, ask a clock, or know how anything is written in YAML
+//! or on the netlink wire.
+
+pub mod document;
+pub mod names;
+pub mod node;
+pub mod numbers;
+pub mod prefix;
+pub mod prefix_set;
+pub mod route;
+pub mod selector;
+pub mod state;
+
+pub use document::{
+    Destination, Dialect, Document, DocumentId, FileId, FileName, Gateway, Place, Target,
+};
+pub use names::Names;
+pub use node::{Address, Link, Lookup, Observed, ObservedRoute};
+pub use numbers::{
+    AdvMss, IfIndex, InterfaceName, Metric, Mtu, Protocol, Scope, TableId, Tos, Weight,
+};
+pub use prefix::{Family, Prefix, PrefixError};
+pub use prefix_set::PrefixSet;
+pub use route::{NextHop, Route, RouteAttrs, RouteKey, RouteType};
+pub use selector::{Labels, NodeSelector};
+pub use state::State;
