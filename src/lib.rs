@@ -10,3 +10,4 @@
 //! - [`model`]: pure types.
 
 pub mod model;
+pub mod plan;

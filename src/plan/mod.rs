@@ -1,0 +1,199 @@
+//! What is wanted × what is there → what to do. Pure: no clock, no files, no netlink.
+//!
+//! Owns every decision about a route: which document wins a slot, what a guard refuses, which next
+//! hop a gateway resolves to, and whether a slot is added, replaced, kept, removed or left alone.
+//! Total: any documents with any observation give a [`Plan`], in which every route that is wanted
+//! or ours has exactly one [`Verdict`]. Nothing foreign is ever in a verdict that changes it,
+//! except an adoption, which changes only its owner.
+//!
+//! The steps, one file each: documents become claims on slots ([`claims`]), next hops are resolved
+//! on this node ([`resolve`]), guards look at both ([`guards`]), and the claims are compared with
+//! the kernel's routes ([`diff`]).
+
+mod claims;
+mod diff;
+mod guards;
+mod resolve;
+
+pub mod policy;
+pub mod reason;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use policy::{ForeignRoutes, MaxRemovals, Policy};
+pub use reason::{Reason, ReasonCode};
+
+use crate::model::{
+    Document, FileName, Labels, Names, Observed, Place, Protocol, RouteAttrs, RouteKey, State,
+    TableId, Target,
+};
+
+/// Everything a plan is made from, except what the kernel has.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Complete and valid, sorted by [`Document::id`].
+    pub documents: &'a [Document],
+    /// What may be done.
+    pub policy: &'a Policy,
+    /// This node's labels.
+    pub labels: &'a Labels,
+    /// For messages: how tables and protocols are called.
+    pub names: &'a Names,
+    /// For messages: how files are called, by `FileId`.
+    pub files: &'a [FileName],
+}
+
+/// A route's document, and the line that asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Index into [`Inputs::documents`].
+    pub document: u32,
+    /// The line of the destination.
+    pub place: Place,
+}
+
+/// What happens to one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// There, and as wanted.
+    Keep(Arc<RouteAttrs>),
+    /// The slot is free.
+    Add(Arc<RouteAttrs>),
+    /// Ours, but different.
+    Replace {
+        /// What is there.
+        from: Arc<RouteAttrs>,
+        /// What will be.
+        to: Arc<RouteAttrs>,
+    },
+    /// Somebody else's, identical but for its owner, and `foreignRoutes: adopt` is set.
+    Adopt {
+        /// What is there and stays.
+        attrs: Arc<RouteAttrs>,
+        /// Whose it was.
+        from: Protocol,
+    },
+    /// Ours, and no document asks for it.
+    Remove(Arc<RouteAttrs>),
+    /// Wanted, but it cannot or must not be.
+    Blocked(Box<Blocked>),
+}
+
+/// Why a wanted route is not being installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The state that this is.
+    pub state: State,
+    /// Why, and what to do.
+    pub reason: Arc<Reason>,
+    /// A route of ours that is in the slot and stays: what a document claims is never removed.
+    pub stays: Option<Arc<RouteAttrs>>,
+}
+
+/// One route and its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The slot.
+    pub key: RouteKey,
+    /// Who asks for it; `None` for a removal.
+    pub claim: Option<Claim>,
+    /// What happens.
+    pub verdict: Verdict,
+    /// Something a person should know although the route is in place.
+    pub warning: Option<Box<str>>,
+}
+
+/// Whether routes that nobody asks for any more may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removals {
+    /// They may.
+    Allowed,
+    /// A guard holds all of them back.
+    Withheld(Reason),
+}
+
+/// What a document comes to on this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DocumentVerdict {
+    /// Why it is not for this node, if it is not.
+    pub not_selected: Option<Reason>,
+    /// What a person should know: from parsing and from resolving its gateways.
+    pub notes: Vec<String>,
+}
+
+/// The whole difference, in the order of slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// One row for every route that is wanted or ours.
+    pub rows: Vec<Row>,
+    /// Whether the removals among them are carried out.
+    pub removals: Removals,
+    /// For each of [`Inputs::documents`].
+    pub documents: Vec<DocumentVerdict>,
+    /// How many routes of our protocol the kernel had.
+    pub owned: usize,
+}
+
+impl Plan {
+    /// Whether carrying it out would change nothing.
+    pub fn is_empty(&self) -> bool {
+        !self.rows.iter().any(|row| self.changes(row))
+    }
+
+    /// Whether carrying out the plan changes this row's route.
+    pub fn changes(&self, row: &Row) -> bool {
+        match row.verdict {
+            Verdict::Add(_) | Verdict::Replace { .. } | Verdict::Adopt { .. } => true,
+            Verdict::Remove(_) => self.removals == Removals::Allowed,
+            Verdict::Keep(_) | Verdict::Blocked(_) => false,
+        }
+    }
+}
+
+/// Which tables and which `gatewayLookup` addresses must be observed for these documents.
+pub fn interest(inputs: &Inputs<'_>) -> (BTreeSet<TableId>, BTreeSet<IpAddr>) {
+    // The main table always: gateways are resolved on its connected routes.
+    let mut tables = BTreeSet::from([TableId::MAIN, inputs.policy.table]);
+    let mut lookups = BTreeSet::new();
+    for document in inputs.documents {
+        tables.extend(document.table);
+        match document.target {
+            Target::Lookup(address) => lookups.insert(address),
+            Target::ConfiguredLookup => lookups.insert(inputs.policy.gateway_lookup),
+            _ => false,
+        };
+    }
+    (tables, lookups)
+}
+
+/// Compares what is wanted with what is there.
+pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
+    let selected = claims::select(inputs);
+    let resolved = resolve::resolve(inputs, &selected, observed);
+    let claims = claims::claims(inputs, &selected);
+    let defaults = guards::default_routes(inputs, &selected);
+    let judge = guards::Judge {
+        inputs,
+        resolved: &resolved,
+        defaults: &defaults,
+    };
+    let (rows, owned) = diff::diff(&judge, &claims, observed);
+    let removals = guards::removals(inputs.policy, &rows, owned);
+    let documents = selected
+        .into_iter()
+        .zip(resolved)
+        .zip(inputs.documents)
+        .map(|((selected, resolved), document)| DocumentVerdict {
+            not_selected: selected.err(),
+            notes: [document.notes.clone(), resolved.notes].concat(),
+        })
+        .collect();
+    Plan {
+        rows,
+        removals,
+        documents,
+        owned,
+    }
+}
