@@ -1,0 +1,199 @@
+//! What a pass decided and did, as data: every output format reads this and nothing else.
+//!
+//! Owns the words and their counting: actions, states, the summary, whether a node is in sync.
+//! Decides nothing and reads nothing: a [`Report`] is a view of a plan, what came of it, and the
+//! documents it was made from.
+
+mod json;
+mod route;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use json::SCHEMA;
+pub use route::RouteText;
+pub use text::{Detail, Style};
+
+use crate::model::{Link, RouteAttrs, State};
+use crate::plan::{Inputs, Plan, Reason, Removals, Row, Verdict};
+
+/// How a row ended that did not end as planned, by its index in the plan.
+pub type Surprises = BTreeMap<usize, Surprise>;
+
+/// An end other than the planned one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surprise {
+    /// The state the route is in.
+    pub state: State,
+    /// Why.
+    pub reason: Arc<Reason>,
+}
+
+/// One pass over a node's routes.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// What was decided.
+    pub plan: Plan,
+    /// What became of it; `None` where nothing was carried out.
+    pub outcome: Option<Surprises>,
+    /// The node's links, for their names.
+    pub links: Vec<Link>,
+}
+
+/// Which command reports: it decides the tense of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// What would be done.
+    Plan,
+    /// What was done.
+    Apply,
+    /// What is there.
+    Status,
+}
+
+/// A pass, with everything needed to tell a person about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// Who reports.
+    pub kind: Kind,
+    /// This node's name.
+    pub node: &'a str,
+    /// What the plan was made from.
+    pub inputs: &'a Inputs<'a>,
+    /// The plan and its outcome.
+    pub pass: &'a Pass,
+}
+
+/// What is done about a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Put into a free slot.
+    Add,
+    /// Changed in place.
+    Replace,
+    /// Taken over unchanged from another owner.
+    Adopt,
+    /// Taken away.
+    Remove,
+    /// Would be taken away, but a guard holds removals back.
+    Withhold,
+    /// In place already.
+    Keep,
+    /// Nothing can be done.
+    None,
+}
+
+/// One row, with its verdict and its end put together.
+#[derive(Debug, Clone, Copy)]
+pub struct RowView<'a> {
+    /// The row.
+    pub row: &'a Row,
+    /// What is done.
+    pub action: Action,
+    /// The state; `None` for a route that is not there yet or is not wanted.
+    pub state: Option<State>,
+    /// Why it is in that state, unless it is installed.
+    pub reason: Option<&'a Reason>,
+    /// The route meant: what is wanted, or what goes; `None` where it could not be resolved.
+    pub attrs: Option<&'a RouteAttrs>,
+    /// What was in the slot before, where that differs and was ours.
+    pub previous: Option<&'a RouteAttrs>,
+}
+
+/// The numbers of a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows by action.
+    pub actions: BTreeMap<Action, usize>,
+    /// Wanted routes by state.
+    pub states: BTreeMap<State, usize>,
+    /// Actions that failed.
+    pub failed: usize,
+}
+
+impl Summary {
+    /// How many rows have this action.
+    pub fn of(&self, action: Action) -> usize {
+        self.actions.get(&action).copied().unwrap_or(0)
+    }
+
+    /// How many routes are in this state.
+    pub fn in_state(&self, state: State) -> usize {
+        self.states.get(&state).copied().unwrap_or(0)
+    }
+}
+
+impl<'a> Report<'a> {
+    /// All rows, in the order of slots.
+    pub fn rows(&self) -> impl Iterator<Item = RowView<'a>> + use<'a> {
+        let pass = self.pass;
+        let rows = pass.plan.rows.iter().enumerate();
+        rows.map(move |(index, row)| view(pass, index, row))
+    }
+
+    /// Counts actions and states. Routes of documents for other nodes count as `NotSelected`.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for view in self.rows() {
+            *summary.actions.entry(view.action).or_default() += 1;
+            if let Some(state) = view.state {
+                *summary.states.entry(state).or_default() += 1;
+            }
+            summary.failed += usize::from(view.state == Some(State::Failed));
+        }
+        let verdicts = self.pass.plan.documents.iter();
+        for (verdict, document) in verdicts.zip(self.inputs.documents) {
+            if verdict.not_selected.is_some() {
+                *summary.states.entry(State::NotSelected).or_default() +=
+                    document.destinations.len();
+            }
+        }
+        summary
+    }
+
+    /// Whether the kernel has all that this node should have, and nothing of ours besides.
+    pub fn in_sync(&self) -> bool {
+        let rows_settled = self.rows().all(|view| match view.action {
+            Action::Remove => view.state.is_none(),
+            Action::Withhold => false,
+            _ => view.state == Some(State::Installed),
+        });
+        rows_settled && self.pass.plan.removals == Removals::Allowed
+    }
+}
+
+fn view<'a>(pass: &'a Pass, index: usize, row: &'a Row) -> RowView<'a> {
+    let plan = &pass.plan;
+    let (action, attrs, previous) = match &row.verdict {
+        Verdict::Keep(attrs) => (Action::Keep, Some(&**attrs), None),
+        Verdict::Add(attrs) => (Action::Add, Some(&**attrs), None),
+        Verdict::Replace { from, to } => (Action::Replace, Some(&**to), Some(&**from)),
+        Verdict::Adopt { attrs, .. } => (Action::Adopt, Some(&**attrs), None),
+        Verdict::Remove(attrs) if plan.changes(row) => (Action::Remove, Some(&**attrs), None),
+        Verdict::Remove(attrs) => (Action::Withhold, Some(&**attrs), None),
+        Verdict::Blocked(blocked) => (Action::None, None, blocked.stays.as_deref()),
+    };
+    let surprise = pass.outcome.as_ref().and_then(|ends| ends.get(&index));
+    let (state, reason) = match (surprise, &row.verdict, &pass.outcome) {
+        (Some(surprise), ..) => (Some(surprise.state), Some(&*surprise.reason)),
+        (None, Verdict::Blocked(blocked), _) => (Some(blocked.state), Some(&*blocked.reason)),
+        (None, Verdict::Keep(_), _) => (Some(State::Installed), None),
+        (None, Verdict::Remove(_), _) => match &plan.removals {
+            Removals::Withheld(reason) => (None, Some(reason)),
+            Removals::Allowed => (None, None),
+        },
+        (None, _, Some(_)) => (Some(State::Installed), None),
+        (None, _, None) => (None, None),
+    };
+    RowView {
+        row,
+        action,
+        state,
+        reason,
+        attrs,
+        previous,
+    }
+}

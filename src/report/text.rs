@@ -1,0 +1,337 @@
+//! A report for people: one line a route, what could not be done with its reason, a summary.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style as Paint};
+
+use crate::model::{FileName, Place, State};
+use crate::plan::{Claim, Reason, Removals};
+
+use super::route::WayText;
+use super::{Action, Kind, Report, RouteText, RowView, Summary};
+
+/// How many routes the short form lists before it only counts.
+const LISTED: usize = 1000;
+/// How many prefixes of one reason the short form names.
+const NAMED: usize = 4;
+/// Route text is padded to at most this many columns, so that documents line up.
+const COLUMN: usize = 72;
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// With ANSI colours.
+    pub colour: bool,
+    /// How much is listed.
+    pub detail: Detail,
+}
+
+/// How much is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Changes and problems; equal problems together; at most 1000 routes.
+    Short,
+    /// Every route.
+    Wide,
+}
+
+impl Report<'_> {
+    /// Writes the report as text.
+    pub fn write_text(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let mut writer = Writer {
+            report: self,
+            style,
+            width: self.column(style),
+            out,
+        };
+        writer.routes()?;
+        writer.problems()?;
+        writer.notes()?;
+        writer.summary()
+    }
+
+    /// Whether the row gets a line of its own.
+    fn lists(&self, view: &RowView<'_>, detail: Detail) -> bool {
+        match view.action {
+            Action::None => detail == Detail::Wide,
+            Action::Keep => detail == Detail::Wide || self.kind == Kind::Status,
+            _ => true,
+        }
+    }
+
+    fn listed(&self, style: Style) -> impl Iterator<Item = RowView<'_>> {
+        let most = match style.detail {
+            Detail::Short => LISTED,
+            Detail::Wide => usize::MAX,
+        };
+        self.rows()
+            .filter(move |view| self.lists(view, style.detail))
+            .take(most)
+    }
+
+    fn column(&self, style: Style) -> usize {
+        let widths = self.listed(style).map(|view| self.line(&view).len());
+        widths.filter(|width| *width <= COLUMN).max().unwrap_or(0)
+    }
+
+    fn line(&self, view: &RowView<'_>) -> String {
+        RouteText {
+            key: &view.row.key,
+            attrs: view.attrs,
+            links: &self.pass.links,
+            names: self.inputs.names,
+        }
+        .to_string()
+    }
+}
+
+struct Writer<'a> {
+    report: &'a Report<'a>,
+    style: Style,
+    width: usize,
+    out: &'a mut dyn Write,
+}
+
+impl Writer<'_> {
+    fn routes(&mut self) -> io::Result<()> {
+        let report = self.report;
+        for view in report.listed(self.style) {
+            self.route(&view)?;
+        }
+        let detail = self.style.detail;
+        let total = report
+            .rows()
+            .filter(|view| report.lists(view, detail))
+            .count();
+        if detail == Detail::Short && total > LISTED {
+            let more = total - LISTED;
+            writeln!(
+                self.out,
+                "  … and {more} more routes; -o wide lists every one"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, view: &RowView<'_>) -> io::Result<()> {
+        let failed = view.state == Some(State::Failed);
+        let (sign, paint) = match view.action {
+            _ if failed => ("!", colour(AnsiColor::Red)),
+            Action::Add => ("+", colour(AnsiColor::Green)),
+            Action::Replace => ("~", colour(AnsiColor::Yellow)),
+            Action::Adopt => ("^", colour(AnsiColor::Cyan)),
+            Action::Remove => ("-", colour(AnsiColor::Red)),
+            Action::Withhold => ("?", colour(AnsiColor::Magenta)),
+            Action::Keep => ("=", Paint::new()),
+            Action::None => ("!", colour(AnsiColor::Magenta)),
+        };
+        let line = self.report.line(view);
+        let (width, painted) = (self.width, self.paint(paint, &format!("{sign} ")));
+        write!(self.out, "{painted}{line:width$}")?;
+        if let Some(claim) = &view.row.claim {
+            let claim = self.claim(claim);
+            write!(self.out, "   {claim}")?;
+        }
+        writeln!(self.out)?;
+        if let Some(previous) = view.previous.filter(|_| view.action == Action::Replace) {
+            let was = WayText(previous, &self.report.pass.links).to_string();
+            writeln!(self.out, "      was {was}")?;
+        }
+        if let (Action::None, Some(state), Some(reason)) = (view.action, view.state, view.reason) {
+            writeln!(self.out, "      {state}: {reason}")?;
+        }
+        if let Some(warning) = &view.row.warning {
+            writeln!(self.out, "      warning: {warning}")?;
+        }
+        Ok(())
+    }
+
+    /// What is not as wanted: equal reasons of one document together, in the order of slots.
+    fn problems(&mut self) -> io::Result<()> {
+        let report = self.report;
+        let mut group: Vec<RowView<'_>> = Vec::new();
+        let wide = self.style.detail == Detail::Wide;
+        let troubled = report.rows().filter(|view| match view.action {
+            Action::None => !wide,
+            Action::Withhold => false,
+            _ => view.reason.is_some(),
+        });
+        for view in troubled {
+            if group.first().is_some_and(|first| !alike(first, &view)) {
+                self.problem(&group)?;
+                group.clear();
+            }
+            group.push(view);
+        }
+        self.problem(&group)?;
+        if self.style.detail == Detail::Short {
+            self.kept_warnings()?;
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, group: &[RowView<'_>]) -> io::Result<()> {
+        let Some(first) = group.first() else {
+            return Ok(());
+        };
+        let named: Vec<String> = group
+            .iter()
+            .take(NAMED)
+            .map(|view| view.row.key.prefix.to_string())
+            .collect();
+        let mut prefixes = named.join(", ");
+        if group.len() > NAMED {
+            prefixes += &format!(" and {} more", group.len() - NAMED);
+        }
+        let state = first.state.map_or("not removed", State::name);
+        let head = self.paint(colour(AnsiColor::Red), &format!("! {state}"));
+        write!(self.out, "{head} {prefixes}")?;
+        if let Some(claim) = &first.row.claim {
+            let claim = self.claim(claim);
+            write!(self.out, "   {claim}")?;
+        }
+        writeln!(self.out)?;
+        if let Some(reason) = first.reason {
+            writeln!(self.out, "      {reason}")?;
+        }
+        if let Some(stays) = first.previous {
+            let stays = WayText(stays, &self.report.pass.links).to_string();
+            writeln!(self.out, "      until then this stays: {stays}")?;
+        }
+        Ok(())
+    }
+
+    /// Warnings on routes that have no line of their own because they are in place.
+    fn kept_warnings(&mut self) -> io::Result<()> {
+        let report = self.report;
+        if report.kind == Kind::Status {
+            return Ok(());
+        }
+        let kept = report.rows().filter(|view| view.action == Action::Keep);
+        for view in kept.take(LISTED) {
+            if let Some(warning) = &view.row.warning {
+                writeln!(self.out, "warning: {}: {warning}", view.row.key.prefix)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn notes(&mut self) -> io::Result<()> {
+        let report = self.report;
+        let documents = report.inputs.documents.iter();
+        for (document, verdict) in documents.zip(&report.pass.plan.documents) {
+            let at = self.place(&document.place);
+            if let Some(reason) = &verdict.not_selected {
+                let count = document.destinations.len();
+                let routes = plural(count, "route");
+                writeln!(
+                    self.out,
+                    "NotSelected: {} ({at}), {routes}: {reason}",
+                    document.id
+                )?;
+            }
+            for note in &verdict.notes {
+                writeln!(self.out, "note: {} ({at}): {note}", document.id)?;
+            }
+        }
+        if let Removals::Withheld(reason) = &report.pass.plan.removals {
+            let head = self.paint(colour(AnsiColor::Magenta), "withheld:");
+            writeln!(self.out, "{head} {reason}")?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self) -> io::Result<()> {
+        let summary = self.report.summary();
+        let text = match self.report.kind {
+            Kind::Plan => planned(&summary),
+            Kind::Apply => applied(&summary),
+            Kind::Status => counted(&summary),
+        };
+        let text = self.paint(Paint::new().bold(), &text);
+        writeln!(self.out, "{text}")
+    }
+
+    fn claim(&self, claim: &Claim) -> String {
+        let document = &self.report.inputs.documents[claim.document as usize];
+        format!("{} ({})", document.id, self.place(&claim.place))
+    }
+
+    fn place(&self, place: &Place) -> String {
+        let file: &FileName = &self.report.inputs.files[place.file.0 as usize];
+        format!("{}:{}", file.label, place.line)
+    }
+
+    fn paint(&self, paint: Paint, text: &str) -> String {
+        match self.style.colour {
+            true => format!("{paint}{text}{paint:#}"),
+            false => text.to_owned(),
+        }
+    }
+}
+
+fn colour(colour: AnsiColor) -> Paint {
+    Paint::new().fg_color(Some(colour.into()))
+}
+
+/// Whether two problems can be told together.
+fn alike(a: &RowView<'_>, b: &RowView<'_>) -> bool {
+    let document = |view: &RowView<'_>| view.row.claim.map(|claim| claim.document);
+    let message = |reason: Option<&Reason>| reason.map(|reason| reason.message.clone());
+    document(a) == document(b)
+        && a.state == b.state
+        && a.previous == b.previous
+        && message(a.reason) == message(b.reason)
+}
+
+fn planned(summary: &Summary) -> String {
+    let mut parts = vec![
+        format!("{} to add", summary.of(Action::Add)),
+        format!("{} to replace", summary.of(Action::Replace)),
+    ];
+    parts.extend(some(summary.of(Action::Adopt), "to adopt"));
+    parts.push(format!("{} to remove", summary.of(Action::Remove)));
+    format!("Plan: {}; {}.", parts.join(", "), standing(summary))
+}
+
+fn applied(summary: &Summary) -> String {
+    let mut parts = vec![
+        format!("{} added", summary.of(Action::Add)),
+        format!("{} replaced", summary.of(Action::Replace)),
+    ];
+    parts.extend(some(summary.of(Action::Adopt), "adopted"));
+    parts.push(format!("{} removed", summary.of(Action::Remove)));
+    let mut text = format!("Applied: {}; {}", parts.join(", "), standing(summary));
+    if summary.failed > 0 {
+        text += &format!(", of the changes {} failed", summary.failed);
+    }
+    text + "."
+}
+
+fn counted(summary: &Summary) -> String {
+    format!("Status: {}.", standing(summary))
+}
+
+/// "12 in place, 3 Pending, 2 withheld".
+fn standing(summary: &Summary) -> String {
+    let mut parts = vec![format!("{} in place", summary.of(Action::Keep))];
+    let troubles = State::ALL
+        .into_iter()
+        .filter(|state| *state != State::Installed);
+    for state in troubles {
+        parts.extend(some(summary.in_state(state), state.name()));
+    }
+    parts.extend(some(summary.of(Action::Withhold), "removals withheld"));
+    parts.join(", ")
+}
+
+fn some(count: usize, what: &str) -> Option<String> {
+    (count > 0).then(|| format!("{count} {what}"))
+}
+
+/// `1 route`, `2 routes`.
+fn plural(count: usize, what: &str) -> impl fmt::Display {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
