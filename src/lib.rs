@@ -8,5 +8,7 @@
 //! ```
 //!
 //! - [`model`]: pure types.
+//! - [`kernel`]: netlink: reads a node and changes its routes.
 
+pub mod kernel;
 pub mod model;
