@@ -8,7 +8,9 @@
 //! ```
 //!
 //! - [`model`]: pure types.
+//! - [`kernel`]: netlink: reads a node and changes its routes.
 
+pub mod kernel;
 pub mod model;
 pub mod plan;
 pub mod report;

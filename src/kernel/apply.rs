@@ -1,0 +1,208 @@
+//! Changing routes: encodes changes into batches, sends them, and collects what was refused.
+//!
+//! Must not decide anything; see [`Change`] for what the planner has to guarantee.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::error::{KernelError, Refusal};
+use super::route::{self, Request};
+use super::socket::{Netlink, Outcome};
+use super::wire::Writer;
+use super::{Change, Failure, Kernel};
+use crate::model::{Family, IfIndex, NextHop, Protocol, Route, RouteType, Scope, Weight};
+
+/// A datagram is at most this long: the kernel copies it into one piece of memory.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// `RT_SCOPE_NOWHERE`: in a removal, "whatever its scope".
+const ANY_SCOPE: Scope = Scope::new(255);
+
+/// The device of a route that goes nowhere, in IPv6: the loopback interface, which is number 1 in
+/// every namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
+const LOOPBACK: NextHop = NextHop {
+    via: None,
+    link: Some(IfIndex::new(1)),
+    weight: Weight::ONE,
+    on_link: false,
+};
+
+impl Kernel {
+    /// Makes the changes, in their order, as routes of `protocol`. Returns those that failed, by
+    /// index; none of them keeps the others from being made. Needs CAP_NET_ADMIN.
+    pub fn apply(
+        &mut self,
+        protocol: Protocol,
+        changes: &[Change<'_>],
+    ) -> Result<Vec<Failure>, KernelError> {
+        let mut batch = Batch::new(&mut self.netlink);
+        for (index, change) in changes.iter().enumerate() {
+            push(&mut batch, protocol, index, change)?;
+        }
+        let mut failures = batch.finish()?;
+        // ESRCH, "no such route": what was to go is gone.
+        failures.retain(|failure| {
+            let removal = matches!(changes.get(failure.index), Some(Change::Remove(_)));
+            !(removal && failure.error.is(Errno::ESRCH))
+        });
+        failures.sort_by_key(|failure| failure.index);
+        failures.dedup_by_key(|failure| failure.index);
+        Ok(failures)
+    }
+}
+
+fn push(
+    batch: &mut Batch<'_>,
+    protocol: Protocol,
+    index: usize,
+    change: &Change<'_>,
+) -> Result<(), KernelError> {
+    let install = |route, flags| Request {
+        kind: libc::RTM_NEWROUTE,
+        flags: libc::NLM_F_CREATE | flags,
+        route,
+        hops: route.attrs.hops(),
+        protocol,
+        scope: route.attrs.scope(route.key.prefix.family()),
+    };
+    match change {
+        Change::Add(route) => batch.push(index, &install(route, libc::NLM_F_EXCL)),
+        Change::Replace(route) => batch.push(index, &install(route, libc::NLM_F_REPLACE)),
+        Change::Remove(route) => {
+            let request = Request {
+                kind: libc::RTM_DELROUTE,
+                flags: 0,
+                route,
+                hops: &[],
+                protocol,
+                scope: ANY_SCOPE,
+            };
+            remove(batch, index, request)
+        }
+    }
+}
+
+/// Removes a route by everything that tells it from others in its slot. The protocol is always
+/// among it, so that only ours can go.
+fn remove(batch: &mut Batch<'_>, index: usize, request: Request<'_>) -> Result<(), KernelError> {
+    let route: &Route = request.route;
+    let hops = route.attrs.hops();
+    let family = route.key.prefix.family();
+    let selected: &[NextHop] = match (family, hops) {
+        // IPv6 next hops are siblings, each with a protocol of its own; a foreign one may have
+        // been appended (`ip -6 route append`). Removing one by one takes only ours.
+        (Family::V6, [_, _, ..]) => {
+            for hop in hops.chunks(1) {
+                batch.push(
+                    index,
+                    &Request {
+                        hops: hop,
+                        ..request
+                    },
+                )?;
+            }
+            return Ok(());
+        }
+        (Family::V6, []) if route.attrs.kind != RouteType::Unicast => &[LOOPBACK],
+        // IPv4 compares a list of hops in the kernel's order, which the model does not keep
+        // (`fib_nh_match`, net/ipv4/fib_semantics.c); an observed route with a nexthop object
+        // matches only without any hop.
+        (Family::V4, [_, _, ..]) => &[],
+        (Family::V4, _) if route.attrs.extra => &[],
+        (_, hops) => hops,
+    };
+    batch.push(
+        index,
+        &Request {
+            hops: selected,
+            ..request
+        },
+    )
+}
+
+/// Messages on their way to the kernel. Only the last one of a datagram asks for an
+/// acknowledgement; refusals come without asking.
+pub(super) struct Batch<'k> {
+    netlink: &'k mut Netlink,
+    writer: Writer,
+    /// For each message in `writer`, the change it belongs to. Their sequence numbers follow each
+    /// other.
+    owners: Vec<usize>,
+    /// Sequence number of the first message in `writer`.
+    first: u32,
+    failures: Vec<Failure>,
+}
+
+impl<'k> Batch<'k> {
+    pub(super) fn new(netlink: &'k mut Netlink) -> Self {
+        Self {
+            netlink,
+            writer: Writer::default(),
+            owners: Vec::new(),
+            first: 0,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Adds a message for the change `index`; sends what was there before, if it would not fit.
+    pub(super) fn push(&mut self, index: usize, request: &Request<'_>) -> Result<(), KernelError> {
+        let sequence = self.next_sequence(route::longest(request))?;
+        self.owners.push(index);
+        route::encode(&mut self.writer, sequence, request);
+        Ok(())
+    }
+
+    /// Makes room for a message of at most `bytes`.
+    fn next_sequence(&mut self, bytes: usize) -> Result<u32, KernelError> {
+        let full = self.owners.len() >= self.netlink.batch_limit()
+            || self.writer.bytes().len() + bytes > BATCH_BYTES;
+        if full {
+            self.send()?;
+        }
+        let sequence = self.netlink.next_sequence();
+        if self.writer.is_empty() {
+            self.first = sequence;
+        }
+        Ok(sequence)
+    }
+
+    /// Sends what is left and returns everything that failed.
+    pub(super) fn finish(mut self) -> Result<Vec<Failure>, KernelError> {
+        self.send()?;
+        Ok(self.failures)
+    }
+
+    fn send(&mut self) -> Result<(), KernelError> {
+        if self.owners.is_empty() {
+            return Ok(());
+        }
+        self.writer.flag_last(libc::NLM_F_ACK);
+        let (first, owners, failures) = (self.first, &self.owners, &mut self.failures);
+        let last = first.wrapping_add(owners.len() as u32 - 1);
+        // Where the first message without an answer is, should answers get lost: those that do
+        // come are in the order of the messages.
+        let mut answered = 0;
+        let outcome = self
+            .netlink
+            .exchange(self.writer.bytes(), last, |sequence, error| {
+                let place = sequence.wrapping_sub(first) as usize;
+                if let Some(index) = owners.get(place) {
+                    answered = place + 1;
+                    failures.push(Failure {
+                        index: *index,
+                        error,
+                    });
+                }
+            })?;
+        if outcome == Outcome::RepliesLost {
+            let unknown = owners.get(answered..).unwrap_or_default();
+            failures.extend(unknown.iter().map(|index| Failure {
+                index: *index,
+                error: Refusal::Lost,
+            }));
+        }
+        self.writer.clear();
+        self.owners.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! The only place that knows netlink: reads a node ([`Kernel::observe`]) and changes its routes
+//! ([`Kernel::apply`]).
+//!
+//! Owns the rtnetlink socket, the wire format, the lock against a second writer and the private
+//! namespace of a rehearsal. Must not decide anything: which route is wanted, whose slot it is
+//! and whether a removal is allowed is for `plan` to say. Blocking and single-threaded; a
+//! [`Kernel`] belongs to the network namespace of the thread that opened it.
+//!
+//! - `wire`, `socket`: framing, and request and reply; they know no routes.
+//! - `route`: route messages to and from the model.
+//! - `observe`, `apply`: the two things this module is for.
+
+mod apply;
+mod error;
+mod observe;
+mod route;
+mod socket;
+mod wire;
+
+use crate::model::Route;
+
+pub use error::{KernelError, Refusal};
+pub use observe::Interest;
+pub use wire::Malformed;
+
+/// The kernel of one network namespace, by way of one rtnetlink socket.
+#[derive(Debug)]
+pub struct Kernel {
+    netlink: socket::Netlink,
+}
+
+impl Kernel {
+    /// Opens a socket in the network namespace of the calling thread. Needs no privilege; only
+    /// [`Kernel::apply`] does.
+    pub fn open() -> Result<Self, KernelError> {
+        Ok(Self {
+            netlink: socket::Netlink::open()?,
+        })
+    }
+}
+
+/// One change of the routing table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Install a route in a slot that is free; an occupied slot is refused with `EEXIST`.
+    Add(&'a Route),
+    /// Put this route in the place of whatever is in its slot, without a gap.
+    ///
+    /// Only for a slot whose occupant is ours: the kernel takes over a foreign one silently
+    /// (`ip route replace`). A slot that turns out to be free is filled.
+    Replace(&'a Route),
+    /// Remove exactly this route, if it is there and carries our protocol.
+    Remove(&'a Route),
+}
+
+impl<'a> Change<'a> {
+    /// The route that is to be, or to go.
+    pub fn route(&self) -> &'a Route {
+        match self {
+            Self::Add(route) | Self::Replace(route) | Self::Remove(route) => route,
+        }
+    }
+}
+
+/// A change that was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which one: its place among the changes given to [`Kernel::apply`].
+    pub index: usize,
+    /// Why.
+    pub error: Refusal,
+}

@@ -1,0 +1,18 @@
+//! The kernel half against a real kernel, in network namespaces; see `support`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its helpers are for all test binaries"
+)]
+
+mod support;
+
+mod kernel {
+    mod apply;
+    mod build;
+    mod observe;
+}
