@@ -11,10 +11,17 @@ use crate::plan::{ForeignRoutes, MaxRemovals};
 /// srsync reads StaticRoute documents, computes the difference to the kernel's routes, and applies
 /// just that difference. It touches only routes that carry its own protocol number.
 #[derive(Debug, Parser)]
-#[command(name = "srsync", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, in sync · 1 error, nothing was changed · 2 usage · \
+#[command(
+    name = "srsync",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, in sync · 1 error, nothing was changed · 2 usage · \
                         3 `plan --exit-code` found changes · 4 applied, but not everything is in \
-                        place.")]
+                        place."
+)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -42,7 +49,13 @@ pub struct Global {
     pub table: Option<String>,
 
     /// Subnets that no route may overlap, separated by commas
-    #[arg(long, global = true, env = "SRSYNC_PROTECTED_SUBNETS", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        env = "SRSYNC_PROTECTED_SUBNETS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
     pub protected_subnets: Option<Vec<String>>,
 
     /// Let documents cover the whole address space in the main table
@@ -60,7 +73,12 @@ pub struct Global {
 
     /// What to do about a slot that another owner holds: refuse, or adopt (take over a route that
     /// is identical but for its owner) [default: refuse]
-    #[arg(long, global = true, env = "SRSYNC_FOREIGN_ROUTES", value_name = "refuse|adopt")]
+    #[arg(
+        long,
+        global = true,
+        env = "SRSYNC_FOREIGN_ROUTES",
+        value_name = "refuse|adopt"
+    )]
     pub foreign_routes: Option<ForeignRoutes>,
 
     /// Where static-route.ibm.com objects without a gateway look for one [default: 10.0.0.1]
@@ -72,15 +90,37 @@ pub struct Global {
     pub node_name: Option<String>,
 
     /// A label of this node, for node selectors; may be repeated
-    #[arg(long = "node-label", global = true, env = "SRSYNC_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
+    #[arg(
+        long = "node-label",
+        global = true,
+        env = "SRSYNC_NODE_LABELS",
+        value_name = "KEY=VALUE",
+        value_delimiter = ','
+    )]
     pub node_labels: Option<Vec<String>>,
 
     /// Form of the result on stdout
-    #[arg(short, long, global = true, env = "SRSYNC_OUTPUT", value_enum, default_value = "text", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "SRSYNC_OUTPUT",
+        value_enum,
+        default_value = "text",
+        help_heading = "Output"
+    )]
     pub output: Output,
 
     /// Colour in text [default: on a terminal, unless NO_COLOR is set]
-    #[arg(long, global = true, env = "SRSYNC_COLOR", value_enum, default_value = "auto", hide_default_value = true, help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        env = "SRSYNC_COLOR",
+        value_enum,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Output"
+    )]
     pub color: Color,
 
     /// More log on stderr: -v for progress, -vv for details
@@ -88,11 +128,24 @@ pub struct Global {
     pub verbose: u8,
 
     /// No log on stderr but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
     pub quiet: bool,
 
     /// Form of the log on stderr
-    #[arg(long, global = true, env = "SRSYNC_LOG_FORMAT", value_enum, default_value = "text", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        env = "SRSYNC_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        help_heading = "Output"
+    )]
     pub log_format: LogFormat,
 }
 

@@ -1,0 +1,220 @@
+//! One pass: observe → plan → apply → observe again, until nothing new can be done.
+//!
+//! Owns the order of things and the bookkeeping between the rounds of a pass. A second round is
+//! needed where one route makes the next possible (a gateway behind a route of our own). What the
+//! kernel refused is not asked for again in the same pass.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use crate::kernel::{Change, Failure, Interest, Kernel, KernelError};
+use crate::model::{Observed, Route, RouteKey, State};
+use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
+use crate::report::{Pass, Surprise, Surprises};
+
+/// How often a pass goes round at most: routes that build on each other are rarely deeper.
+const ROUNDS: usize = 8;
+
+/// Why a pass was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// Before anything was changed.
+    #[error("nothing was changed")]
+    Before(#[source] KernelError),
+    /// The process may not change routes.
+    #[error(
+        "nothing was changed: changing routes needs the capability CAP_NET_ADMIN. Run as root \
+         (sudo), or rehearse without it: `srsync try`"
+    )]
+    NotPermitted,
+    /// In the middle: some changes are in place.
+    #[error("the pass was interrupted; what is in place stays, and the next run completes it")]
+    During(#[source] KernelError),
+}
+
+/// Reads what these documents are to be compared with.
+///
+/// # Errors
+/// If the kernel's answer was not complete.
+pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, KernelError> {
+    let (tables, lookups) = plan::interest(inputs);
+    kernel.observe(&Interest {
+        protocol: inputs.policy.protocol,
+        tables,
+        lookups,
+    })
+}
+
+/// What [`run`] would do.
+///
+/// # Errors
+/// If the kernel could not be read completely.
+pub fn preview(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> {
+    let observed = observe(kernel, inputs).map_err(SyncError::Before)?;
+    Ok(Pass {
+        plan: plan::plan(inputs, &observed),
+        outcome: None,
+        links: observed.links,
+    })
+}
+
+/// Makes the kernel's routes equal to the documents, as far as it can be done.
+///
+/// # Errors
+/// If the kernel could not be read completely, or stopped answering. Routes that the kernel
+/// refuses are not errors of the pass: they are in its outcome.
+pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> {
+    let mut pass = preview(kernel, inputs)?;
+    let mut refused = Refused::new();
+    let mut outcome = Surprises::new();
+    let mut latest: Option<Plan> = None;
+    for _ in 0..ROUNDS {
+        let work = work(latest.as_ref().unwrap_or(&pass.plan), &refused);
+        if work.is_empty() {
+            break;
+        }
+        carry_out(kernel, inputs, &work, &mut refused)?;
+        let observed = observe(kernel, inputs).map_err(SyncError::During)?;
+        let after = plan::plan(inputs, &observed);
+        adopt_new_work(&mut pass.plan, &after);
+        outcome = surprises(&pass.plan, &after, &refused);
+        pass.links = observed.links;
+        latest = Some(after);
+    }
+    pass.outcome = Some(outcome);
+    Ok(pass)
+}
+
+/// Slots that the kernel refused to change, with its words.
+type Refused = HashMap<RouteKey, Arc<Reason>>;
+
+/// A change to make.
+struct Work {
+    route: Route,
+    kind: WorkKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum WorkKind {
+    Add,
+    Replace,
+    Remove,
+}
+
+impl Work {
+    fn change(&self) -> Change<'_> {
+        match self.kind {
+            WorkKind::Add => Change::Add(&self.route),
+            WorkKind::Replace => Change::Replace(&self.route),
+            WorkKind::Remove => Change::Remove(&self.route),
+        }
+    }
+}
+
+/// The changes of a plan that the kernel has not refused yet: additions and replacements first,
+/// removals last, so that there is never a gap.
+fn work(plan: &Plan, refused: &Refused) -> Vec<Work> {
+    let changing = plan.rows.iter().filter(|row| plan.changes(row));
+    let mut work: Vec<Work> = changing
+        .filter(|row| !refused.contains_key(&row.key))
+        .filter_map(|row| {
+            let (kind, attrs) = match &row.verdict {
+                Verdict::Add(attrs) => (WorkKind::Add, attrs),
+                Verdict::Replace { to: attrs, .. } | Verdict::Adopt { attrs, .. } => {
+                    (WorkKind::Replace, attrs)
+                }
+                Verdict::Remove(attrs) => (WorkKind::Remove, attrs),
+                Verdict::Keep(_) | Verdict::Blocked(_) => return None,
+            };
+            let route = Route {
+                key: row.key,
+                attrs: attrs.clone(),
+            };
+            Some(Work { route, kind })
+        })
+        .collect();
+    work.sort_by_key(|work| work.kind == WorkKind::Remove);
+    work
+}
+
+fn carry_out(
+    kernel: &mut Kernel,
+    inputs: &Inputs<'_>,
+    work: &[Work],
+    refused: &mut Refused,
+) -> Result<(), SyncError> {
+    let changes: Vec<Change<'_>> = work.iter().map(Work::change).collect();
+    let failures = kernel
+        .apply(inputs.policy.protocol, &changes)
+        .map_err(SyncError::During)?;
+    // Without the capability every request is refused alike: say so once, not for each route.
+    let not_permitted = |failure: &Failure| failure.error.errno() == Some(Errno::EPERM as i32);
+    if refused.is_empty() && failures.len() == work.len() && failures.iter().all(not_permitted) {
+        return Err(SyncError::NotPermitted);
+    }
+    for Failure { index, error } in failures {
+        let reason = Reason::new(ReasonCode::Kernel, format!("the kernel says: {error}"));
+        refused.insert(work[index].route.key, Arc::new(reason));
+    }
+    Ok(())
+}
+
+/// Rows that could be worked on only in a later round become work of the plan that is reported.
+fn adopt_new_work(first: &mut Plan, after: &Plan) {
+    for row in after.rows.iter().filter(|row| after.changes(row)) {
+        if let Some(index) = find(&first.rows, row)
+            && !first.changes(&first.rows[index])
+        {
+            first.rows[index].verdict = row.verdict.clone();
+        }
+    }
+}
+
+/// Compares what was planned with a plan made afterwards: whatever is still to be done, did not
+/// happen.
+fn surprises(first: &Plan, after: &Plan, refused: &Refused) -> Surprises {
+    let mut surprises = Surprises::new();
+    for row in &after.rows {
+        let unexpected = match &row.verdict {
+            Verdict::Blocked(blocked) => Surprise {
+                state: blocked.state,
+                reason: blocked.reason.clone(),
+            },
+            _ if after.changes(row) => Surprise {
+                state: State::Failed,
+                reason: refused.get(&row.key).cloned().unwrap_or_else(not_there),
+            },
+            _ => continue,
+        };
+        if let Some(index) = find(&first.rows, row)
+            && first.changes(&first.rows[index])
+        {
+            surprises.insert(index, unexpected);
+        }
+    }
+    surprises
+}
+
+fn not_there() -> Arc<Reason> {
+    let message = "the kernel took the change, but reading back shows something else; somebody \
+                   may be changing the same route (`ip monitor route` shows who)";
+    Arc::new(Reason::new(ReasonCode::NotThere, message))
+}
+
+/// The index of the row about the same route: same slot and document, or the same removal.
+fn find(rows: &[Row], wanted: &Row) -> Option<usize> {
+    let start = rows.partition_point(|row| row.key < wanted.key);
+    let slot = rows[start..].iter().take_while(|row| row.key == wanted.key);
+    let same = |row: &Row| {
+        let removal = |row: &Row| match &row.verdict {
+            Verdict::Remove(attrs) => Some(attrs.clone()),
+            _ => None,
+        };
+        row.claim == wanted.claim && (row.claim.is_some() || removal(row) == removal(wanted))
+    };
+    slot.enumerate()
+        .find(|(_, row)| same(row))
+        .map(|(offset, _)| start + offset)
+}
