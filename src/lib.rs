@@ -7,6 +7,8 @@
 //!                            source → spec → model
 //! ```
 //!
+//! - [`spec`]: documents as people write them: text → typed documents and findings; pure.
 //! - [`model`]: pure types.
 
 pub mod model;
+pub mod spec;
