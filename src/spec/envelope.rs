@@ -1,0 +1,234 @@
+//! What is around a `spec`: `apiVersion`, `kind`, `metadata`, and lists of objects.
+
+use super::diagnostic::{Problem, Spot};
+use super::fields::{Fields, Item};
+use super::findings::Findings;
+use super::values::text;
+use super::words::{did_you_mean, either, nearest, quoted};
+use super::yaml::{Entry, Node, Value};
+use super::{Reader, Valid, digitalocean, ibm, native};
+use crate::model::{Dialect, Document, DocumentId, Place};
+
+/// The fields of an object.
+pub const OBJECT_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+/// The fields of a list of objects.
+pub const LIST_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "items"];
+
+const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::DigitalOcean, Dialect::Ibm];
+
+/// What is known of a document before its `spec` is read.
+pub(super) struct Head {
+    pub(super) id: DocumentId,
+    pub(super) place: Place,
+}
+
+/// Reads an object, or each object of a list, and hands out the valid documents.
+pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
+    let object = Item {
+        node,
+        field: "document",
+        index: None,
+    };
+    if !matches!(node.value, Value::Map(_)) {
+        let problem = object.must_be("a mapping").help("a document begins with `apiVersion` and `kind`");
+        reader.findings.error(node.span, problem);
+        return;
+    }
+    match node.get("kind").map(|entry| &entry.node.value) {
+        Some(Value::Text(kind)) if matches!(&**kind, "List" | "StaticRouteList") => {
+            read_list(object, kind, reader, out);
+        }
+        _ => {
+            let before = reader.findings.errors();
+            if let Some(valid) = read_object(object, reader)
+                && reader.findings.errors() == before
+            {
+                out.push(valid);
+            }
+        }
+    }
+}
+
+fn read_list(object: Item<'_, '_>, kind: &str, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
+    let findings = &mut reader.findings;
+    let Some(list) = Fields::of(object, object.node.span, LIST_FIELDS, findings) else {
+        return;
+    };
+    let mut versions = vec!["v1"];
+    if kind == "StaticRouteList" {
+        versions = DIALECTS.map(Dialect::api_version).to_vec();
+    }
+    check_version(&list, &versions, findings);
+    if !list.has("items") {
+        // `kubectl get` writes `items: []` where there are none; without `items` it is no list.
+        list.report_missing("items", "the list of objects", findings);
+    }
+    for item in list.items("items", findings) {
+        if item.node.get("items").is_some() {
+            let problem = Problem::new("a list inside a list", "lists cannot be nested");
+            reader.findings.error(item.node.span, problem);
+        } else {
+            read(item.node, reader, out);
+        }
+    }
+}
+
+fn check_version(fields: &Fields<'_, '_>, allowed: &[&str], findings: &mut Findings<'_>) -> bool {
+    let wanted = either(allowed);
+    let read = fields.require("apiVersion", &wanted, findings, |item| {
+        let version = text(item)?;
+        if allowed.contains(&version) {
+            return Ok(());
+        }
+        Err(unknown_version(version, allowed))
+    });
+    read.is_some()
+}
+
+fn unknown_version(version: &str, allowed: &[&str]) -> Problem {
+    let message = format!("unknown `apiVersion` {}", quoted(version));
+    let label = format!("must be {}", either(allowed));
+    let problem = Problem::new(message, label);
+    problem.maybe_help(nearest(version, allowed.iter().copied()).map(did_you_mean))
+}
+
+fn read_object(object: Item<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Valid> {
+    let findings = &mut reader.findings;
+    let span = object.node.span;
+    // What another kind of object may contain is not ours to judge.
+    let dialect = dialect(object, findings)?;
+    let fields = Fields::of(object, span, OBJECT_FIELDS, findings)?;
+    let named = name(&fields, dialect, findings);
+    if !fields.has("spec") {
+        fields.report_missing("spec", "what the route is", findings);
+        return None;
+    }
+    let known = match dialect {
+        Dialect::Native => native::SPEC_FIELDS,
+        Dialect::DigitalOcean => digitalocean::SPEC_FIELDS,
+        Dialect::Ibm => ibm::SPEC_FIELDS,
+    };
+    let spec = fields.inside("spec", known, findings)?;
+    let place = findings.spot(span).place();
+    // A nameless document is still read, for its other mistakes.
+    let (id, spot) = named.unwrap_or_else(|| (nameless(dialect), findings.spot(span)));
+    let head = Head { id, place };
+    let document: Option<Document> = match dialect {
+        Dialect::Native => native::read(head, &spec, reader),
+        Dialect::DigitalOcean => digitalocean::read(head, &spec, reader),
+        Dialect::Ibm => ibm::read(head, &spec, reader),
+    };
+    document.map(|document| Valid { document, name: spot })
+}
+
+fn nameless(dialect: Dialect) -> DocumentId {
+    DocumentId {
+        name: String::new(),
+        namespace: None,
+        dialect,
+    }
+}
+
+/// Which operator's object it is, or that it is none.
+fn dialect(object: Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect> {
+    let all: Vec<&str> = OBJECT_FIELDS.to_vec();
+    let fields = Fields::unchecked(object, object.node.span)?;
+    if !fields.has("apiVersion") && !fields.has("kind") {
+        let message = "the document has neither `apiVersion` nor `kind`";
+        let help = match nearest_top_level(object.node, &all) {
+            Some((found, meant)) => format!("{} is not a known field; {}", quoted(found), did_you_mean(meant)),
+            None => format!("begin with `apiVersion: {}` and `kind: StaticRoute`", Dialect::Native.api_version()),
+        };
+        let problem = Problem::new(message, "not a StaticRoute").help(help);
+        findings.error(object.node.span, problem);
+        return None;
+    }
+    let kind = fields.require("kind", "`StaticRoute`", findings, |item| {
+        let kind = text(item)?;
+        if kind == "StaticRoute" {
+            return Ok(());
+        }
+        let message = format!("{} is not a kind that srsync reads", quoted(kind));
+        let label = "must be `StaticRoute`, or a `List` of them";
+        let help = match nearest(kind, ["StaticRoute", "List"]) {
+            Some(meant) => did_you_mean(meant),
+            None => "keep other objects out of the files that srsync reads".to_owned(),
+        };
+        Err(Problem::new(message, label).help(help))
+    });
+    let versions = DIALECTS.map(Dialect::api_version);
+    // The version of an object of another kind is right for that kind.
+    if kind.is_some() || !fields.has("kind") {
+        check_version(&fields, &versions, findings);
+    }
+    kind?;
+    let version = match &fields.entry("apiVersion")?.node.value {
+        Value::Text(version) => &**version,
+        _ => return None,
+    };
+    DIALECTS.into_iter().find(|dialect| dialect.api_version() == version)
+}
+
+fn nearest_top_level<'n>(node: &'n Node<'_>, known: &[&'static str]) -> Option<(&'n str, &'static str)> {
+    let Value::Map(entries) = &node.value else {
+        return None;
+    };
+    entries.iter().find_map(|entry: &Entry<'_>| {
+        let unknown = !known.contains(&&*entry.key);
+        let meant = nearest(&entry.key, known.iter().copied()).filter(|_| unknown)?;
+        Some((&*entry.key, meant))
+    })
+}
+
+/// `metadata.name`, with `metadata.namespace` where there is one. Everything else in `metadata`
+/// is the cluster's business.
+fn name(fields: &Fields<'_, '_>, dialect: Dialect, findings: &mut Findings<'_>) -> Option<(DocumentId, Spot)> {
+    let Some(entry) = fields.entry("metadata") else {
+        fields.report_missing("metadata", "`metadata: {name: …}`, the name of the document", findings);
+        return None;
+    };
+    let item = Item {
+        node: &entry.node,
+        field: "metadata",
+        index: None,
+    };
+    let Some(metadata) = Fields::unchecked(item, entry.key_span) else {
+        findings.error(entry.node.span, item.must_be("a mapping"));
+        return None;
+    };
+    let name = metadata.require("name", "the name of the document, such as `office-network`", findings, |item| {
+        dns_name(item, 253, true)
+    });
+    let namespace = metadata.read("namespace", findings, |item| dns_name(item, 63, false));
+    let name = name?;
+    let id = DocumentId {
+        name: name.value,
+        namespace: namespace.map(|namespace| namespace.value),
+        dialect,
+    };
+    Some((id, findings.spot(name.span)))
+}
+
+/// A DNS-1123 label, or several with dots between where `dotted`.
+fn dns_name(item: &Item<'_, '_>, longest: usize, dotted: bool) -> Result<String, Problem> {
+    let name = text(item)?;
+    let valid = if dotted { name.split('.').all(is_label) } else { is_label(name) };
+    if valid && name.len() <= longest {
+        return Ok(name.to_owned());
+    }
+    let field = &item.field;
+    let message = format!("{} cannot be a {field} in Kubernetes", quoted(name));
+    let dots = if dotted { "`-` and `.`" } else { "and `-`" };
+    let label = format!("up to {longest} small letters, digits, {dots}, beginning and ending with a letter or digit");
+    let fixed = name.to_lowercase().replace(['_', ' '], "-");
+    let suggestion = (fixed != name && fixed.split('.').all(is_label)).then(|| did_you_mean(&fixed));
+    Err(Problem::new(message, label).maybe_help(suggestion))
+}
+
+/// What DNS-1123 takes between two dots.
+fn is_label(part: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    edge(part.chars().next())
+        && edge(part.chars().last())
+        && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}

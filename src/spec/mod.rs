@@ -1,0 +1,132 @@
+//! Documents as people write them: text in, typed [`Document`]s and findings out.
+//!
+//! Owns the three dialects, everything that can be said about a document without looking at
+//! anything else, and the words in which it is said. A document that has an error comes out as
+//! findings only; one mistake never hides another.
+//!
+//! Must not open a file (the caller gives `destinationsFrom` through [`Include`]), look at the
+//! node, or decide whether a route may be installed: that is `plan`.
+
+pub mod destinations;
+pub mod diagnostic;
+pub mod digitalocean;
+pub mod envelope;
+mod fields;
+mod findings;
+pub mod health;
+pub mod ibm;
+pub mod native;
+pub mod render;
+pub mod selector;
+pub mod target;
+mod values;
+mod words;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+
+pub use diagnostic::{Diagnostic, Problem, Severity, Span, Spot};
+pub use render::render;
+pub(crate) use words::{did_you_mean, nearest};
+
+use crate::model::{Document, DocumentId, FileId, Names};
+use findings::Findings;
+
+/// A file of `destinationsFrom`, read by the caller.
+#[derive(Debug, Clone)]
+pub struct Included {
+    /// Its number among the files that were read.
+    pub file: FileId,
+    /// Its text.
+    pub text: String,
+}
+
+/// Gives the file of this name, which is relative to the document's own file and stays inside
+/// its directory; or says why it cannot.
+pub type Include<'a> = dyn FnMut(&str) -> Result<Included, Problem> + 'a;
+
+/// What a document may refer to.
+pub struct Context<'a> {
+    /// The names of tables.
+    pub names: &'a Names,
+    /// The files of `destinationsFrom`.
+    pub include: &'a mut Include<'a>,
+}
+
+/// A document without errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Valid {
+    /// The document.
+    pub document: Document,
+    /// Where its name is written.
+    pub name: Spot,
+}
+
+/// What a text turned out to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The documents without errors, in the order of the text.
+    pub documents: Vec<Valid>,
+    /// All findings, in reading order.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What reading a text needs at every step.
+struct Reader<'a, 't> {
+    names: &'a Names,
+    include: &'a mut Include<'a>,
+    findings: Findings<'t>,
+}
+
+/// Reads all documents of a YAML or JSON text.
+pub fn parse(file: FileId, text: &str, context: Context<'_>) -> Parsed {
+    let text = destinations::without_bom(text);
+    let mut reader = Reader {
+        names: context.names,
+        include: context.include,
+        findings: Findings::new(file, text),
+    };
+    let mut documents = Vec::new();
+    let mut trees = yaml::Documents::of(text);
+    loop {
+        let before = reader.findings.errors();
+        let Some(tree) = trees.next(&mut reader.findings) else {
+            break;
+        };
+        let well_formed = reader.findings.errors() == before;
+        let known = documents.len();
+        envelope::read(&tree, &mut reader, &mut documents);
+        if !well_formed {
+            documents.truncate(known);
+        }
+    }
+    Parsed {
+        documents,
+        diagnostics: reader.findings.finish(),
+    }
+}
+
+/// Takes out the documents whose identity is not theirs alone: which one is meant, nobody can say.
+pub fn take_ambiguous(documents: &mut Vec<Valid>) -> Vec<Diagnostic> {
+    let mut first: BTreeMap<DocumentId, (Spot, bool)> = BTreeMap::new();
+    let mut diagnostics = Vec::new();
+    for Valid { document, name } in documents.iter() {
+        let known = first.entry(document.id.clone());
+        let mut is_new = false;
+        let (spot, ambiguous) = known.or_insert_with(|| {
+            is_new = true;
+            (name.clone(), false)
+        });
+        if is_new {
+            continue;
+        }
+        *ambiguous = true;
+        let message = format!("there are two documents named `{}`", document.id);
+        let problem = Problem::new(message, "the name is taken")
+            .related(spot.clone(), "first used here")
+            .help("give each document a name of its own");
+        diagnostics.push(Diagnostic::at(Severity::Error, name.clone(), problem));
+    }
+    documents.retain(|valid| first.get(&valid.document.id).is_none_or(|(_, ambiguous)| !ambiguous));
+    diagnostics
+}
