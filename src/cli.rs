@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::plan::{ForeignRoutes, MaxRemovals};
+use crate::model::{ForeignRoutes, MaxRemovals};
 
 /// Keeps the routing table of a Linux node equal to a directory of StaticRoute YAML.
 ///

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use srsync::model::document::{Gateways, Mode, OnAllDown};
 use srsync::model::*;
-use srsync::plan::{self, ForeignRoutes, Inputs, MaxRemovals, Policy, Verdict};
+use srsync::plan::{self, Inputs, Verdict};
 
 /// A node with two connected subnets in each family, one link that is down, and a random past.
 fn node() -> impl Strategy<Value = Observed> {

@@ -11,6 +11,7 @@ pub mod document;
 pub mod names;
 pub mod node;
 pub mod numbers;
+pub mod policy;
 pub mod prefix;
 pub mod prefix_set;
 pub mod route;
@@ -25,6 +26,7 @@ pub use node::{Address, Link, Lookup, Observed, ObservedRoute};
 pub use numbers::{
     AdvMss, IfIndex, InterfaceName, Metric, Mtu, Protocol, Scope, TableId, Tos, Weight,
 };
+pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use prefix::{Family, Prefix, PrefixError};
 pub use prefix_set::PrefixSet;
 pub use route::{NextHop, Route, RouteAttrs, RouteKey, RouteType};

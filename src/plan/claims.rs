@@ -19,10 +19,7 @@ pub(super) fn select(inputs: &Inputs<'_>) -> Selected {
         document.selector.check(inputs.labels).map_err(|unmet| {
             let has = match inputs.labels.get(&unmet.key) {
                 Some(value) => format!("this node has {}={value}", unmet.key),
-                None if inputs.labels.is_empty() => {
-                    "no labels of this node are known (see --node-label)".to_owned()
-                }
-                None => format!("this node has no label {}", unmet.key),
+                None => format!("this node has no label {} (see --node-label)", unmet.key),
             };
             Reason::new(
                 ReasonCode::NodeSelector,

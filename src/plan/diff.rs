@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{Metric, Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, State, TableId};
+use crate::model::{ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, State, TableId};
 
 use super::claims::SlotClaim;
 use super::guards::Judge;
-use super::{Blocked, Claim, ForeignRoutes, Reason, ReasonCode, Row, Verdict};
+use super::{Blocked, Claim, Reason, ReasonCode, Row, Verdict};
 
 /// The rows of all slots, and how many observed routes are ours.
 pub(super) fn diff(

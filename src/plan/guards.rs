@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{Document, Family, Prefix, PrefixSet, RouteAttrs, State, TableId};
+use crate::model::{Document, Family, MaxRemovals, Policy, Prefix, PrefixSet, RouteAttrs, State, TableId};
 
 use super::claims::{self, Selected, SlotClaim};
 use super::resolve::{Neighbour, Resolved};
-use super::{Blocked, Inputs, MaxRemovals, Policy, Reason, ReasonCode, Removals, Row, Verdict};
+use super::{Blocked, Inputs, Reason, ReasonCode, Removals, Row, Verdict};
 
 /// Says for one claim after the other whether it may be installed, and how.
 pub(super) struct Judge<'a> {

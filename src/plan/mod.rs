@@ -15,18 +15,16 @@ mod diff;
 mod guards;
 mod resolve;
 
-pub mod policy;
 pub mod reason;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use reason::{Reason, ReasonCode};
 
 use crate::model::{
-    Document, FileName, Labels, Names, Observed, Place, Protocol, RouteAttrs, RouteKey, State,
+    Document, FileName, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol, RouteAttrs, RouteKey, State,
     TableId, Target,
 };
 
@@ -166,6 +164,25 @@ pub fn interest(inputs: &Inputs<'_>) -> (BTreeSet<TableId>, BTreeSet<IpAddr>) {
         };
     }
     (tables, lookups)
+}
+
+/// Every route of ours as it is, for those who ask without documents.
+pub fn inventory(observed: &Observed, protocol: Protocol) -> Plan {
+    let ours = observed.routes.iter().filter(|r| r.protocol == protocol);
+    let row = |route: &ObservedRoute| Row {
+        key: route.route.key,
+        claim: None,
+        verdict: Verdict::Keep(route.route.attrs.clone()),
+        warning: None,
+    };
+    let mut rows: Vec<Row> = ours.map(row).collect();
+    rows.sort_by_key(|row| row.key);
+    Plan {
+        owned: rows.len(),
+        rows,
+        removals: Removals::Allowed,
+        documents: Vec::new(),
+    }
 }
 
 /// Compares what is wanted with what is there.

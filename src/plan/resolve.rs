@@ -410,7 +410,10 @@ fn all_unusable(mut reasons: Vec<Reason>, family: Family) -> Reason {
 /// Says that nobody watches the gateways, where a reader of the document would think so.
 fn unchecked_note(gateways: &Gateways) -> Option<String> {
     let checked = gateways.list.iter().any(|gateway| gateway.check.is_some());
-    let several = gateways.list.len() > 1;
+    let several = Family::BOTH.into_iter().any(|family| {
+        let of_family = |gateway: &&Gateway| Family::of(&gateway.address) == family;
+        gateways.list.iter().filter(of_family).count() > 1
+    });
     let consequence = match gateways.mode {
         Mode::Failover if several => "the first gateway that can be used carries the traffic",
         Mode::Ecmp => "every gateway that can be used carries traffic",

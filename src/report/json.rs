@@ -12,9 +12,6 @@ use crate::plan::{DocumentVerdict, Reason};
 use super::route::link_name;
 use super::{Action, Report, RowView, Summary};
 
-/// The JSON Schema of a report.
-pub const SCHEMA: &str = include_str!("schema.json");
-
 impl Serialize for Report<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -30,6 +27,9 @@ impl Serialize for Report<'_> {
         }
         map.serialize_entry("documents", &Documents(self))?;
         map.serialize_entry("routes", &Rows(self))?;
+        if let Some(observed) = self.tables {
+            map.serialize_entry("tables", &self.table_lines(observed))?;
+        }
         map.end()
     }
 }

@@ -11,11 +11,10 @@ mod text;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use json::SCHEMA;
 pub use route::RouteText;
 pub use text::{Detail, Style};
 
-use crate::model::{Link, RouteAttrs, State};
+use crate::model::{Link, Observed, RouteAttrs, State};
 use crate::plan::{Inputs, Plan, Reason, Removals, Row, Verdict};
 
 /// How a row ended that did not end as planned, by its index in the plan.
@@ -49,6 +48,10 @@ pub enum Kind {
     Plan,
     /// What was done.
     Apply,
+    /// What was done in a rehearsal.
+    Try,
+    /// What was removed.
+    Flush,
     /// What is there.
     Status,
 }
@@ -64,6 +67,8 @@ pub struct Report<'a> {
     pub inputs: &'a Inputs<'a>,
     /// The plan and its outcome.
     pub pass: &'a Pass,
+    /// After a rehearsal, everybody's routes as they are then.
+    pub tables: Option<&'a Observed>,
 }
 
 /// What is done about a route.

@@ -1,8 +1,12 @@
 //! A route as one line of text, in the words and order of `ip route`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::model::{IfIndex, Link, Names, NextHop, RouteAttrs, RouteKey, RouteType};
+use super::Report;
+use crate::model::{
+    IfIndex, Link, Names, NextHop, Observed, ObservedRoute, RouteAttrs, RouteKey, RouteType,
+};
 
 /// Displays a route as iproute2 would, with metric and table always said.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,27 @@ impl fmt::Display for RouteText<'_> {
             self.key.metric,
             self.names.table(self.key.table)
         )
+    }
+}
+
+impl Report<'_> {
+    /// All observed routes by table, each as a line of `ip route`.
+    pub(super) fn table_lines(&self, observed: &Observed) -> BTreeMap<String, Vec<String>> {
+        let names = self.inputs.names;
+        let mut routes: Vec<&ObservedRoute> = observed.routes.iter().collect();
+        routes.sort_by_key(|route| route.route.key);
+        let mut tables = BTreeMap::<String, Vec<String>>::new();
+        for ObservedRoute { route, protocol, .. } in routes {
+            let text = RouteText {
+                key: &route.key,
+                attrs: Some(&route.attrs),
+                links: &observed.links,
+                names,
+            };
+            let table = tables.entry(names.table(route.key.table)).or_default();
+            table.push(format!("{text} proto {}", names.protocol(*protocol)));
+        }
+        tables
     }
 }
 

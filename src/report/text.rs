@@ -47,6 +47,7 @@ impl Report<'_> {
         };
         writer.routes()?;
         writer.problems()?;
+        writer.tables()?;
         writer.notes()?;
         writer.summary()
     }
@@ -242,11 +243,35 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// What a rehearsal leads to: every route there is then.
+    fn tables(&mut self) -> io::Result<()> {
+        let Some(observed) = self.report.tables else {
+            return Ok(());
+        };
+        let most = match self.style.detail {
+            Detail::Short => LISTED,
+            Detail::Wide => usize::MAX,
+        };
+        for (table, lines) in self.report.table_lines(observed) {
+            let head = self.paint(Paint::new().bold(), &format!("\nTable {table} then:"));
+            writeln!(self.out, "{head}")?;
+            for line in lines.iter().take(most) {
+                writeln!(self.out, "  {line}")?;
+            }
+            if lines.len() > most {
+                let more = lines.len() - most;
+                writeln!(self.out, "  … and {more} more routes; -o wide lists every one")?;
+            }
+        }
+        writeln!(self.out)
+    }
+
     fn summary(&mut self) -> io::Result<()> {
         let summary = self.report.summary();
         let text = match self.report.kind {
             Kind::Plan => planned(&summary),
-            Kind::Apply => applied(&summary),
+            Kind::Apply | Kind::Flush => applied("Applied", &summary),
+            Kind::Try => applied("Rehearsed", &summary),
             Kind::Status => counted(&summary),
         };
         let text = self.paint(Paint::new().bold(), &text);
@@ -295,14 +320,14 @@ fn planned(summary: &Summary) -> String {
     format!("Plan: {}; {}.", parts.join(", "), standing(summary))
 }
 
-fn applied(summary: &Summary) -> String {
+fn applied(verb: &str, summary: &Summary) -> String {
     let mut parts = vec![
         format!("{} added", summary.of(Action::Add)),
         format!("{} replaced", summary.of(Action::Replace)),
     ];
     parts.extend(some(summary.of(Action::Adopt), "adopted"));
     parts.push(format!("{} removed", summary.of(Action::Remove)));
-    let mut text = format!("Applied: {}; {}", parts.join(", "), standing(summary));
+    let mut text = format!("{verb}: {}; {}", parts.join(", "), standing(summary));
     if summary.failed > 0 {
         text += &format!(", of the changes {} failed", summary.failed);
     }
@@ -310,7 +335,11 @@ fn applied(summary: &Summary) -> String {
 }
 
 fn counted(summary: &Summary) -> String {
-    format!("Status: {}.", standing(summary))
+    let mut parts = vec![standing(summary)];
+    parts.extend(some(summary.of(Action::Add), "missing"));
+    parts.extend(some(summary.of(Action::Replace) + summary.of(Action::Adopt), "different"));
+    parts.extend(some(summary.of(Action::Remove), "left over"));
+    format!("Status: {}.", parts.join(", "))
 }
 
 /// "12 in place, 3 Pending, 2 withheld".

@@ -7,6 +7,7 @@
 //! Must not open a file (the caller gives `destinationsFrom` through [`Include`]), look at the
 //! node, or decide whether a route may be installed: that is `plan`.
 
+pub mod config;
 pub mod destinations;
 pub mod diagnostic;
 pub mod digitalocean;

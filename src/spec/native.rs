@@ -73,7 +73,7 @@ pub(super) fn read(head: Head, spec: &Fields<'_, '_>, reader: &mut Reader<'_, '_
 }
 
 /// A table by number or by its name in `rt_tables`.
-fn table(item: &Item<'_, '_>, names: &Names) -> Result<TableId, Problem> {
+pub(super) fn table(item: &Item<'_, '_>, names: &Names) -> Result<TableId, Problem> {
     let table = match &item.node.value {
         Value::Text(name) => named_table(item, name, names)?,
         Value::Number(_) => TableId::new(whole(item, 1..=u32::MAX)?),

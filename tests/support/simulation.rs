@@ -44,7 +44,7 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
 /// Plans and carries out until nothing is left to do, holding every promise on the way.
 pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
     let protocol = inputs.policy.protocol;
-    let adopts = inputs.policy.foreign_routes == plan::ForeignRoutes::Adopt;
+    let adopts = inputs.policy.foreign_routes == srsync::model::ForeignRoutes::Adopt;
     let foreign_before = foreign(observed, protocol);
     // One round for each route that makes another possible, and one that finds nothing to do.
     for _ in 0..inputs.documents.len() + 3 {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use crate::model::{Prefix, Protocol, TableId};
+use super::{Prefix, Protocol, TableId};
 
 /// Ownership, defaults and guards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,31 @@
+# The commands of CONTRIBUTING.md; `just --list` shows them.
+
+# Everything a change must pass
+ci:
+    bash .ci/run
+
+build:
+    cargo build --release --locked
+
+# Unit, golden, property, command line and kernel tests, in a namespace of their own, without root
+test:
+    unshare -rn cargo nextest run --locked
+
+fmt:
+    cargo fmt
+
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets --locked -- -D warnings
+
+# Write the expected files of the golden cases; read them before you commit
+bless:
+    SRSYNC_BLESS=1 cargo nextest run --locked --test golden
+
+# srsync against `ip -batch`, side by side
+bench *ARGS: build
+    benches/routes.py {{ARGS}}
+
+# Arbitrary input for `documents` or `plan`, for some seconds
+fuzz TARGET SECONDS="60":
+    fuzz/run {{TARGET}} {{SECONDS}}

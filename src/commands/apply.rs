@@ -1,0 +1,23 @@
+//! `srsync apply`: make it so, then read back and report.
+
+use anyhow::Result;
+
+use super::session::{Session, withheld_everything};
+use super::{Exit, documents};
+use crate::cli::{Global, Paths};
+use crate::kernel::{Kernel, Lock};
+use crate::report::Kind;
+use crate::sync;
+
+pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
+    let session = Session::start(global)?;
+    let loaded = documents::load(&session, paths)?;
+    let inputs = session.inputs(&loaded);
+    let _lock = Lock::take(inputs.policy.protocol)?;
+    let pass = sync::run(&mut Kernel::open()?, &inputs)?;
+    let in_sync = session.report(Kind::Apply, &inputs, &pass)?;
+    if let Some(reason) = withheld_everything(&pass) {
+        return Err(anyhow::anyhow!("{reason}"));
+    }
+    Ok(if in_sync { Exit::Done } else { Exit::Incomplete })
+}

@@ -1,0 +1,57 @@
+//! `srsync flush`: remove everything that srsync owns.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+
+use super::session::Session;
+use super::{Exit, UsageError, output};
+use crate::cli::{FlushArgs, Global};
+use crate::kernel::{Kernel, Lock};
+use crate::model::Policy;
+use crate::report::Kind;
+use crate::source::Loaded;
+use crate::sync;
+
+pub(super) fn run(global: &Global, args: &FlushArgs) -> Result<Exit> {
+    let mut session = Session::start(global)?;
+    // The command itself says that nothing is wanted and that everything may go.
+    session.change_policy(|policy| Policy {
+        allow_empty: true,
+        max_removals: None,
+        ..policy
+    });
+    let nothing = Loaded::default();
+    let inputs = session.inputs(&nothing);
+    let _lock = Lock::take(inputs.policy.protocol)?;
+    let mut kernel = Kernel::open()?;
+    if !args.yes {
+        let owned = sync::preview(&mut kernel, &inputs)?.plan.owned;
+        if owned > 0 && !confirmed(owned, inputs.policy)? {
+            output::stderr("Nothing was removed.\n");
+            return Ok(Exit::Error);
+        }
+    }
+    let pass = sync::run(&mut kernel, &inputs)?;
+    let in_sync = session.report(Kind::Flush, &inputs, &pass)?;
+    Ok(if in_sync { Exit::Done } else { Exit::Incomplete })
+}
+
+fn confirmed(owned: usize, policy: &Policy) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        let message = format!(
+            "flush would remove {owned} routes of protocol {}; there is no terminal to ask on: say \
+             --yes if that is meant",
+            policy.protocol
+        );
+        return Err(UsageError(message).into());
+    }
+    let protocol = policy.protocol;
+    output::stderr(&format!(
+        "Remove all {owned} routes of protocol {protocol} from every table? [y/N] "
+    ));
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,85 @@
+//! One file per verb: reads what it needs, calls what decides and acts, writes the result.
+//!
+//! Owns stdout and the exit code. stdout is the result, stderr is the log and what went wrong.
+
+mod apply;
+mod documents;
+mod flush;
+mod generate;
+mod log;
+mod output;
+mod plan;
+mod session;
+mod snapshot;
+mod status;
+mod rehearse;
+mod validate;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+
+/// How a command ended; the numbers are part of the command line contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, in sync.
+    Done = 0,
+    /// An error; nothing was changed.
+    Error = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// `plan --exit-code` found changes.
+    Changes = 3,
+    /// Applied, but not everything is in place.
+    Incomplete = 4,
+}
+
+/// Runs a command to its end. An error that reaches here has changed nothing, unless it says so.
+pub fn run(cli: &Cli) -> Exit {
+    let end = log::start(&cli.global).and_then(|()| dispatch(cli));
+    match end {
+        Ok(exit) => exit,
+        Err(error) if output::is_broken_pipe(&error) => Exit::Done,
+        Err(error) => {
+            output::complain(&error);
+            exit_of(&error)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Validate(paths) => validate::run(global, paths),
+        Command::Plan(args) => plan::run(global, args),
+        Command::Apply(paths) => apply::run(global, paths),
+        Command::Try(args) => rehearse::run(global, args),
+        Command::Status(paths) => status::run(global, paths),
+        Command::Flush(args) => flush::run(global, args),
+        Command::Snapshot => snapshot::run(global),
+        Command::Schema(args) => generate::schema(args.of),
+        Command::Completions(args) => generate::completions(args.shell),
+        Command::Man => generate::man(),
+    }
+}
+
+/// The command line was parsed but cannot be acted on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Files could not be read or are not valid; each problem has been shown already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Invalid(String);
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    use crate::sync::SyncError;
+    if error.is::<UsageError>() {
+        return Exit::Usage;
+    }
+    match error.downcast_ref() {
+        Some(SyncError::During(_)) => Exit::Incomplete,
+        _ => Exit::Error,
+    }
+}

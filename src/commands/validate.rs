@@ -1,0 +1,28 @@
+//! `srsync validate`: every mistake in the documents, offline.
+
+use anyhow::Result;
+
+use super::documents::{self, Findings, Sink};
+use super::session::Session;
+use super::{Exit, output};
+use crate::cli::{Global, Paths};
+
+pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
+    let session = Session::start(global)?;
+    let loaded = documents::read(&session, paths)?;
+    let valid = loaded.is_complete();
+    let findings = Findings::of(&loaded);
+    if session.form.is_data() {
+        session.form.data(&findings)?;
+    } else {
+        documents::show(&loaded.diagnostics, &loaded.files, session.form, Sink::Stdout)?;
+        let verdict = match (valid, loaded.diagnostics.is_empty()) {
+            (true, true) => "valid".to_owned(),
+            (true, false) => format!("valid, with {}", documents::count(&loaded.diagnostics)),
+            (false, _) => format!("invalid: {}", documents::count(&loaded.diagnostics)),
+        };
+        let summary = findings.summary();
+        output::stdout(|out| Ok(writeln!(out, "{summary}: {verdict}")?))?;
+    }
+    Ok(if valid { Exit::Done } else { Exit::Error })
+}
