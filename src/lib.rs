@@ -7,8 +7,10 @@
 //!                            source → spec → model
 //! ```
 //!
+//! - [`source`]: paths → one snapshot of documents, or what is wrong with them.
 //! - [`spec`]: documents as people write them: text → typed documents and findings; pure.
 //! - [`model`]: pure types.
 
 pub mod model;
+pub mod source;
 pub mod spec;
