@@ -8,19 +8,28 @@
 //!        commands → { config, rehearsal, snapshot } → model
 //! ```
 //!
+//! - [`cli`]: the command line, as types.
+//! - [`commands`]: one file per verb.
+//! - [`config`]: settings and their defaults.
+//! - [`kernel`]: netlink: reads a node and changes its routes.
 //! - [`model`]: pure types.
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
-//! - [`kernel`]: netlink: reads a node and changes its routes.
-//! - [`sync`]: one pass: observe, plan, apply, observe again.
-//! - [`report`]: what a pass says, as text and data.
 //! - [`rehearsal`]: a made-up node for `srsync try`. Pure.
+//! - [`report`]: what a pass says, as text and data.
 //! - [`snapshot`]: a node as a file.
+//! - [`source`]: paths → all their documents, complete or with what is missing.
+//! - [`spec`]: documents as people write them → model, every mistake with its place. Pure.
+//! - [`sync`]: one pass: observe, plan, apply, observe again.
 
 pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod kernel;
 pub mod model;
 pub mod plan;
 pub mod rehearsal;
 pub mod report;
 pub mod snapshot;
+pub mod source;
+pub mod spec;
 pub mod sync;

@@ -83,9 +83,16 @@ pub(super) fn read(
     let (list, note) = collapsed(std::mem::take(&mut all.list));
     all.list = list;
     let notes: Vec<String> = note.into_iter().collect();
-    if let (Some(message), Some(entry)) = (notes.first(), spec.entry("destinations").or(spec.entry("destinationsFrom"))) {
+    if let (Some(message), Some(entry)) = (
+        notes.first(),
+        spec.entry("destinations")
+            .or(spec.entry("destinationsFrom")),
+    ) {
         let spot = findings.spot(entry.key_span);
-        findings.note_at(spot, Problem::new(message.as_str(), "some are said more than once"));
+        findings.note_at(
+            spot,
+            Problem::new(message.as_str(), "some are said more than once"),
+        );
     }
     subtract(spec, &mut all, findings);
     (all, notes)
@@ -103,12 +110,15 @@ fn listed(spec: &Fields<'_, '_>, all: &mut Destinations, findings: &mut Findings
 }
 
 fn report_none(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
-    let given = spec.entry("destinations").or(spec.entry("destinationsFrom"));
+    let given = spec
+        .entry("destinations")
+        .or(spec.entry("destinationsFrom"));
     match given {
         None => spec.report_missing("destinations", "a list of addresses and prefixes", findings),
         Some(entry) => {
             let message = format!("`{}` names no destination", &*entry.key);
-            let help = "an empty list is more often a mistake than meant: remove the document instead";
+            let help =
+                "an empty list is more often a mistake than meant: remove the document instead";
             findings.error(entry.key_span, Problem::new(message, "is empty").help(help));
         }
     }
@@ -118,7 +128,8 @@ fn report_none(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
 fn included(spec: &Fields<'_, '_>, all: &mut Destinations, reader: &mut Reader<'_, '_>) {
     for item in spec.items("destinationsFrom", &mut reader.findings) {
         let findings = &mut reader.findings;
-        let Some(fields) = Fields::of(item, item.node.span, DESTINATIONS_FROM_FIELDS, findings) else {
+        let Some(fields) = Fields::of(item, item.node.span, DESTINATIONS_FROM_FIELDS, findings)
+        else {
             continue;
         };
         let Some(name) = fields.require("file", "the name of a file", findings, file_name) else {
@@ -150,7 +161,10 @@ fn file_name<'n>(item: &Item<'n, '_>) -> Result<&'n str, Problem> {
     if inside && !name.is_empty() && !name.contains('\0') {
         return Ok(name);
     }
-    let message = format!("`{item}` must stay in the directory of its document, but is {}", quoted(name));
+    let message = format!(
+        "`{item}` must stay in the directory of its document, but is {}",
+        quoted(name)
+    );
     let label = "must be a relative path without `..`";
     Err(Problem::new(message, label).help("put the file next to the document"))
 }
@@ -213,17 +227,27 @@ fn collapse_note(left_out: &[(Destination, Destination)]) -> String {
             let (line, other) = (this.place.line, kept.place.line);
             match this.prefix == kept.prefix {
                 true => format!("{} of line {line} repeats line {other}", this.prefix),
-                false => format!("{} of line {line} is in {} of line {other}", this.prefix, kept.prefix),
+                false => format!(
+                    "{} of line {line} is in {} of line {other}",
+                    this.prefix, kept.prefix
+                ),
             }
         })
         .collect();
     let count = left_out.len();
-    let noun = if count == 1 { "destination is" } else { "destinations are" };
+    let noun = if count == 1 {
+        "destination is"
+    } else {
+        "destinations are"
+    };
     let more = match count.saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
-    format!("{count} {noun} left out as covered by others: {}{more}", named.join(", "))
+    format!(
+        "{count} {noun} left out as covered by others: {}{more}",
+        named.join(", ")
+    )
 }
 
 /// Takes `except` out of the destinations. What is left of one keeps its place.
@@ -232,7 +256,11 @@ fn subtract(spec: &Fields<'_, '_>, all: &mut Destinations, findings: &mut Findin
     if except.is_empty() || !all.complete {
         return;
     }
-    let wanted: PrefixSet = all.list.iter().map(|destination| &destination.prefix).collect();
+    let wanted: PrefixSet = all
+        .list
+        .iter()
+        .map(|destination| &destination.prefix)
+        .collect();
     for hole in except.iter().filter(|hole| !wanted.overlaps(&hole.value)) {
         let message = format!("{} is in none of the destinations", hole.value);
         let spot = findings.spot(hole.span);
@@ -241,11 +269,17 @@ fn subtract(spec: &Fields<'_, '_>, all: &mut Destinations, findings: &mut Findin
     let holes: PrefixSet = except.iter().map(|hole| &hole.value).collect();
     let holes = holes.to_prefixes();
     let list = std::mem::take(&mut all.list);
-    all.list = list.into_iter().flat_map(|whole| remains(whole, &holes)).collect();
+    all.list = list
+        .into_iter()
+        .flat_map(|whole| remains(whole, &holes))
+        .collect();
     if let (true, Some(entry)) = (all.list.is_empty(), spec.entry("except")) {
         let message = "`except` takes out every destination";
         let problem = Problem::new(message, "nothing is left");
-        findings.error(entry.key_span, problem.help("remove the document, or a prefix from `except`"));
+        findings.error(
+            entry.key_span,
+            problem.help("remove the document, or a prefix from `except`"),
+        );
     }
 }
 
@@ -253,15 +287,25 @@ fn subtract(spec: &Fields<'_, '_>, all: &mut Destinations, findings: &mut Findin
 fn remains(whole: Destination, holes: &[Prefix]) -> Vec<Destination> {
     let prefix = whole.prefix;
     let from = holes.partition_point(|hole| *hole < prefix);
-    let covered = from.checked_sub(1).is_some_and(|before| holes[before].covers(&prefix));
-    let inside: PrefixSet = holes[from..].iter().take_while(|hole| prefix.covers(hole)).collect();
+    let covered = from
+        .checked_sub(1)
+        .is_some_and(|before| holes[before].covers(&prefix));
+    let inside: PrefixSet = holes[from..]
+        .iter()
+        .take_while(|hole| prefix.covers(hole))
+        .collect();
     if covered {
         return Vec::new();
     }
     if inside.is_empty() {
         return vec![whole];
     }
-    let left = std::iter::once(&prefix).collect::<PrefixSet>().minus(&inside);
-    let piece = |prefix| Destination { prefix, place: whole.place };
+    let left = std::iter::once(&prefix)
+        .collect::<PrefixSet>()
+        .minus(&inside);
+    let piece = |prefix| Destination {
+        prefix,
+        place: whole.place,
+    };
     left.to_prefixes().into_iter().map(piece).collect()
 }

@@ -12,10 +12,19 @@ use crate::model::{Document, NodeSelector};
 pub const SPEC_FIELDS: &[&str] = &["destinations", "gateway"];
 
 /// Reads `spec`.
-pub(super) fn read(head: Head, spec: &Fields<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Document> {
+pub(super) fn read(
+    head: Head,
+    spec: &Fields<'_, '_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Document> {
     let (destinations, notes) = destinations::read(spec, reader);
     let findings = &mut reader.findings;
-    let gateway = spec.require("gateway", "the IP address of the next hop", findings, unicast);
+    let gateway = spec.require(
+        "gateway",
+        "the IP address of the next hop",
+        findings,
+        unicast,
+    );
     let target = target::single(gateway, &destinations, findings);
     Some(Document {
         id: head.id,

@@ -30,7 +30,9 @@ pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<V
         index: None,
     };
     if !matches!(node.value, Value::Map(_)) {
-        let problem = object.must_be("a mapping").help("a document begins with `apiVersion` and `kind`");
+        let problem = object
+            .must_be("a mapping")
+            .help("a document begins with `apiVersion` and `kind`");
         reader.findings.error(node.span, problem);
         return;
     }
@@ -118,7 +120,10 @@ fn read_object(object: Item<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Vali
         Dialect::DigitalOcean => digitalocean::read(head, &spec, reader),
         Dialect::Ibm => ibm::read(head, &spec, reader),
     };
-    document.map(|document| Valid { document, name: spot })
+    document.map(|document| Valid {
+        document,
+        name: spot,
+    })
 }
 
 fn nameless(dialect: Dialect) -> DocumentId {
@@ -136,8 +141,15 @@ fn dialect(object: Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect>
     if !fields.has("apiVersion") && !fields.has("kind") {
         let message = "the document has neither `apiVersion` nor `kind`";
         let help = match nearest_top_level(object.node, &all) {
-            Some((found, meant)) => format!("{} is not a known field; {}", quoted(found), did_you_mean(meant)),
-            None => format!("begin with `apiVersion: {}` and `kind: StaticRoute`", Dialect::Native.api_version()),
+            Some((found, meant)) => format!(
+                "{} is not a known field; {}",
+                quoted(found),
+                did_you_mean(meant)
+            ),
+            None => format!(
+                "begin with `apiVersion: {}` and `kind: StaticRoute`",
+                Dialect::Native.api_version()
+            ),
         };
         let problem = Problem::new(message, "not a StaticRoute").help(help);
         findings.error(object.node.span, problem);
@@ -166,10 +178,15 @@ fn dialect(object: Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect>
         Value::Text(version) => &**version,
         _ => return None,
     };
-    DIALECTS.into_iter().find(|dialect| dialect.api_version() == version)
+    DIALECTS
+        .into_iter()
+        .find(|dialect| dialect.api_version() == version)
 }
 
-fn nearest_top_level<'n>(node: &'n Node<'_>, known: &[&'static str]) -> Option<(&'n str, &'static str)> {
+fn nearest_top_level<'n>(
+    node: &'n Node<'_>,
+    known: &[&'static str],
+) -> Option<(&'n str, &'static str)> {
     let Value::Map(entries) = &node.value else {
         return None;
     };
@@ -182,9 +199,17 @@ fn nearest_top_level<'n>(node: &'n Node<'_>, known: &[&'static str]) -> Option<(
 
 /// `metadata.name`, with `metadata.namespace` where there is one. Everything else in `metadata`
 /// is the cluster's business.
-fn name(fields: &Fields<'_, '_>, dialect: Dialect, findings: &mut Findings<'_>) -> Option<(DocumentId, Spot)> {
+fn name(
+    fields: &Fields<'_, '_>,
+    dialect: Dialect,
+    findings: &mut Findings<'_>,
+) -> Option<(DocumentId, Spot)> {
     let Some(entry) = fields.entry("metadata") else {
-        fields.report_missing("metadata", "`metadata: {name: …}`, the name of the document", findings);
+        fields.report_missing(
+            "metadata",
+            "`metadata: {name: …}`, the name of the document",
+            findings,
+        );
         return None;
     };
     let item = Item {
@@ -196,9 +221,12 @@ fn name(fields: &Fields<'_, '_>, dialect: Dialect, findings: &mut Findings<'_>) 
         findings.error(entry.node.span, item.must_be("a mapping"));
         return None;
     };
-    let name = metadata.require("name", "the name of the document, such as `office-network`", findings, |item| {
-        dns_name(item, 253, true)
-    });
+    let name = metadata.require(
+        "name",
+        "the name of the document, such as `office-network`",
+        findings,
+        |item| dns_name(item, 253, true),
+    );
     let namespace = metadata.read("namespace", findings, |item| dns_name(item, 63, false));
     let name = name?;
     let id = DocumentId {
@@ -212,16 +240,23 @@ fn name(fields: &Fields<'_, '_>, dialect: Dialect, findings: &mut Findings<'_>) 
 /// A DNS-1123 label, or several with dots between where `dotted`.
 fn dns_name(item: &Item<'_, '_>, longest: usize, dotted: bool) -> Result<String, Problem> {
     let name = text(item)?;
-    let valid = if dotted { name.split('.').all(is_label) } else { is_label(name) };
+    let valid = if dotted {
+        name.split('.').all(is_label)
+    } else {
+        is_label(name)
+    };
     if valid && name.len() <= longest {
         return Ok(name.to_owned());
     }
     let field = &item.field;
     let message = format!("{} cannot be a {field} in Kubernetes", quoted(name));
     let dots = if dotted { "`-` and `.`" } else { "and `-`" };
-    let label = format!("up to {longest} small letters, digits, {dots}, beginning and ending with a letter or digit");
+    let label = format!(
+        "up to {longest} small letters, digits, {dots}, beginning and ending with a letter or digit"
+    );
     let fixed = name.to_lowercase().replace(['_', ' '], "-");
-    let suggestion = (fixed != name && fixed.split('.').all(is_label)).then(|| did_you_mean(&fixed));
+    let suggestion =
+        (fixed != name && fixed.split('.').all(is_label)).then(|| did_you_mean(&fixed));
     Err(Problem::new(message, label).maybe_help(suggestion))
 }
 
@@ -230,5 +265,7 @@ fn is_label(part: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     edge(part.chars().next())
         && edge(part.chars().last())
-        && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && part
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }

@@ -98,7 +98,10 @@ impl<'n, 't> Fields<'n, 't> {
             let problem = Problem::new(message, "not a known field").help(
                 match nearest(&entry.key, known.iter().copied()) {
                     Some(meant) => did_you_mean(meant),
-                    None => format!("the known fields are {}", either(known).replace(" or ", " and ")),
+                    None => format!(
+                        "the known fields are {}",
+                        either(known).replace(" or ", " and ")
+                    ),
                 },
             );
             findings.error(entry.key_span, problem);

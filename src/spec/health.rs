@@ -52,18 +52,27 @@ pub(super) fn read(owner: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Optio
 
 /// Exactly one of the kinds of probe.
 fn probe(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Probe> {
-    let given: Vec<_> = PROBES.iter().filter_map(|name| fields.written(name)).collect();
+    let given: Vec<_> = PROBES
+        .iter()
+        .filter_map(|name| fields.written(name))
+        .collect();
     let (first, more) = match given.as_slice() {
         [] => {
             let message = format!("`{}` does not say what to send", fields.name);
             let help = format!("add one of {}, such as `icmp: {{}}`", either(&PROBES));
-            findings.error(fields.span, Problem::new(message, "has no probe").help(help));
+            findings.error(
+                fields.span,
+                Problem::new(message, "has no probe").help(help),
+            );
             return None;
         }
         [first, more @ ..] => (first, more),
     };
     for second in more {
-        let message = format!("`{}` has two probes, `{}` and `{}`", fields.name, &*first.key, &*second.key);
+        let message = format!(
+            "`{}` has two probes, `{}` and `{}`",
+            fields.name, &*first.key, &*second.key
+        );
         let problem = Problem::new(message, "a second probe")
             .related(findings.spot(first.key_span), "the first probe")
             .help("keep one of them");
@@ -78,7 +87,11 @@ fn probe(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Probe> 
 }
 
 /// `icmp: {}`, or just `icmp:`.
-fn without_fields(fields: &Fields<'_, '_>, name: &'static str, findings: &mut Findings<'_>) -> bool {
+fn without_fields(
+    fields: &Fields<'_, '_>,
+    name: &'static str,
+    findings: &mut Findings<'_>,
+) -> bool {
     !fields.has(name) || fields.inside(name, NO_FIELDS, findings).is_some()
 }
 
@@ -93,7 +106,12 @@ fn tcp(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Probe> {
 
 fn http(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Probe> {
     let Some(http) = fields.inside("http", HTTP_FIELDS, findings) else {
-        report_empty(fields, "http", "`http: {port: 80, path: /health}`", findings);
+        report_empty(
+            fields,
+            "http",
+            "`http: {port: 80, path: /health}`",
+            findings,
+        );
         return None;
     };
     let port = port(&http, findings);
@@ -109,9 +127,15 @@ fn http(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Probe> {
 }
 
 fn report_empty(fields: &Fields<'_, '_>, name: &str, example: &str, findings: &mut Findings<'_>) {
-    if let Some(entry) = fields.written(name).filter(|entry| matches!(entry.node.value, Value::Null)) {
+    if let Some(entry) = fields
+        .written(name)
+        .filter(|entry| matches!(entry.node.value, Value::Null))
+    {
         let problem = Problem::new(format!("`{name}` has no `port`"), "has no value");
-        findings.error(entry.key_span, problem.help(format!("write for example {example}")));
+        findings.error(
+            entry.key_span,
+            problem.help(format!("write for example {example}")),
+        );
     }
 }
 
@@ -129,7 +153,10 @@ fn path(item: &Item<'_, '_>) -> Result<String, Problem> {
         return Ok(path.to_owned());
     }
     let message = format!("`{item}` must be a URL path, not {}", quoted(path));
-    Err(Problem::new(message, "must begin with `/` and have no white space"))
+    Err(Problem::new(
+        message,
+        "must begin with `/` and have no white space",
+    ))
 }
 
 /// `200-399`, or a single status.
@@ -140,12 +167,19 @@ fn statuses(item: &Item<'_, '_>) -> Result<(u16, u16), Problem> {
         _ => return Err(item.must_be(WANTED)),
     };
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+    let code = |text: &str| {
+        text.parse::<u16>()
+            .ok()
+            .filter(|code| (100..=599).contains(code))
+    };
     match (code(first), code(last)) {
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         _ => {
             let message = format!("`{item}` must be {WANTED}, not {}", quoted(text));
-            Err(Problem::new(message, "must be within 100 to 599, the lower first"))
+            Err(Problem::new(
+                message,
+                "must be within 100 to 599, the lower first",
+            ))
         }
     }
 }
@@ -157,7 +191,10 @@ fn targets(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Vec<IpAddr> 
         .is_some_and(|entry| matches!(entry.node.value, Value::List(_)));
     let read = match is_list {
         true => fields.read_list("target", findings, unicast),
-        false => fields.read("target", findings, unicast).into_iter().collect(),
+        false => fields
+            .read("target", findings, unicast)
+            .into_iter()
+            .collect(),
     };
     read.into_iter().map(|target| target.value).collect()
 }
@@ -166,7 +203,10 @@ fn targets(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Vec<IpAddr> 
 fn times(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> (Duration, Duration) {
     let given = fields.read("interval", findings, duration);
     let interval = given.map_or(Duration::from_secs(1), |interval| interval.value);
-    if let Some(span) = given.map(|given| given.span).filter(|_| interval < SHORTEST_INTERVAL) {
+    if let Some(span) = given
+        .map(|given| given.span)
+        .filter(|_| interval < SHORTEST_INTERVAL)
+    {
         let message = format!("`interval` of {interval:?} is too short");
         let label = format!("at least {SHORTEST_INTERVAL:?}");
         findings.error(span, Problem::new(message, label));
@@ -183,8 +223,12 @@ fn check_timeout(timeout: Duration, span: Span, interval: Duration, findings: &m
         let problem = Problem::new("`timeout` is zero", "no probe could be answered in time");
         findings.error(span, problem);
     } else if timeout > interval {
-        let message = format!("`timeout` of {timeout:?} is longer than the interval of {interval:?}");
+        let message =
+            format!("`timeout` of {timeout:?} is longer than the interval of {interval:?}");
         let help = "a probe must be over before the next one is sent: shorten `timeout` or lengthen `interval`";
-        findings.error(span, Problem::new(message, format!("at most {interval:?}")).help(help));
+        findings.error(
+            span,
+            Problem::new(message, format!("at most {interval:?}")).help(help),
+        );
     }
 }

@@ -13,9 +13,18 @@ use crate::model::{Document, NodeSelector, TableId, Target};
 pub const SPEC_FIELDS: &[&str] = &["subnet", "gateway", "table", "selectors"];
 
 /// Reads `spec`.
-pub(super) fn read(head: Head, spec: &Fields<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Document> {
+pub(super) fn read(
+    head: Head,
+    spec: &Fields<'_, '_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Document> {
     let findings = &mut reader.findings;
-    let subnet = spec.require("subnet", "the destination, such as 192.0.2.0/24", findings, destination);
+    let subnet = spec.require(
+        "subnet",
+        "the destination, such as 192.0.2.0/24",
+        findings,
+        destination,
+    );
     let destinations = Destinations::one(subnet, findings);
     let target = if spec.has("gateway") {
         let gateway = spec.read("gateway", findings, unicast);

@@ -128,6 +128,10 @@ pub fn take_ambiguous(documents: &mut Vec<Valid>) -> Vec<Diagnostic> {
             .help("give each document a name of its own");
         diagnostics.push(Diagnostic::at(Severity::Error, name.clone(), problem));
     }
-    documents.retain(|valid| first.get(&valid.document.id).is_none_or(|(_, ambiguous)| !ambiguous));
+    documents.retain(|valid| {
+        first
+            .get(&valid.document.id)
+            .is_none_or(|(_, ambiguous)| !ambiguous)
+    });
     diagnostics
 }

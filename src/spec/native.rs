@@ -46,7 +46,11 @@ const LARGEST_ADVMSS: u32 = 65_535 - 40;
 const SMALLEST_MTU: [u32; 2] = [68, 1280];
 
 /// Reads `spec`.
-pub(super) fn read(head: Head, spec: &Fields<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Document> {
+pub(super) fn read(
+    head: Head,
+    spec: &Fields<'_, '_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Document> {
     let (destinations, notes) = destinations::read(spec, reader);
     let names = reader.names;
     let findings = &mut reader.findings;
@@ -102,12 +106,17 @@ fn named_table(item: &Item<'_, '_>, name: &str, names: &Names) -> Result<TableId
 }
 
 /// The preferred source address, which has one family and fits only destinations of that.
-fn source(spec: &Fields<'_, '_>, destinations: &Destinations, findings: &mut Findings<'_>) -> Option<IpAddr> {
+fn source(
+    spec: &Fields<'_, '_>,
+    destinations: &Destinations,
+    findings: &mut Findings<'_>,
+) -> Option<IpAddr> {
     let At { value, span } = spec.read("source", findings, unicast)?;
     let family = Family::of(&value);
     let other = Family::BOTH.into_iter().find(|other| *other != family);
     if let Some((prefix, spot)) = other.and_then(|other| destinations.first(other)) {
-        let message = format!("the source {value} is {family}, but the destination {prefix} is not");
+        let message =
+            format!("the source {value} is {family}, but the destination {prefix} is not");
         let problem = Problem::new(message, format!("an {family} address"))
             .related(spot.clone(), format!("not an {family} destination"))
             .help("write one document for each family");
@@ -116,10 +125,20 @@ fn source(spec: &Fields<'_, '_>, destinations: &Destinations, findings: &mut Fin
     Some(value)
 }
 
-fn mtu(spec: &Fields<'_, '_>, destinations: &Destinations, findings: &mut Findings<'_>) -> Option<Mtu> {
-    let At { value, span } = spec.read("mtu", findings, |item| whole(item, SMALLEST_MTU[0]..=65_535))?;
-    if let Some((prefix, _)) = destinations.first(Family::V6).filter(|_| value < SMALLEST_MTU[1]) {
-        let message = format!("an MTU of {value} is too small for {prefix}: IPv6 needs at least 1280");
+fn mtu(
+    spec: &Fields<'_, '_>,
+    destinations: &Destinations,
+    findings: &mut Findings<'_>,
+) -> Option<Mtu> {
+    let At { value, span } = spec.read("mtu", findings, |item| {
+        whole(item, SMALLEST_MTU[0]..=65_535)
+    })?;
+    if let Some((prefix, _)) = destinations
+        .first(Family::V6)
+        .filter(|_| value < SMALLEST_MTU[1])
+    {
+        let message =
+            format!("an MTU of {value} is too small for {prefix}: IPv6 needs at least 1280");
         findings.error(span, Problem::new(message, "at least 1280 for IPv6"));
     }
     Some(Mtu::new(value))

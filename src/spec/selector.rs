@@ -91,9 +91,12 @@ pub(super) fn expressions(
 
 fn requirement(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Requirement> {
     let key = fields.require("key", "the label that must match", findings, label_key);
-    let verb = fields.require("operator", "In, NotIn, Exists or DoesNotExist", findings, |item| {
-        keyword(item, &VERBS)
-    });
+    let verb = fields.require(
+        "operator",
+        "In, NotIn, Exists or DoesNotExist",
+        findings,
+        |item| keyword(item, &VERBS),
+    );
     let values = fields.read_list("values", findings, label_value);
     let values: Vec<String> = values.into_iter().map(|value| value.value).collect();
     let verb = verb?.value;
@@ -113,7 +116,8 @@ fn requirement(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<R
 /// `In` and `NotIn` need values, the others must have none.
 fn check_values(fields: &Fields<'_, '_>, verb: Verb, findings: &mut Findings<'_>) {
     let entry = fields.entry("values");
-    let empty = entry.is_none_or(|entry| matches!(&entry.node.value, Value::List(list) if list.is_empty()));
+    let empty =
+        entry.is_none_or(|entry| matches!(&entry.node.value, Value::List(list) if list.is_empty()));
     match (verb, entry) {
         (Verb::In | Verb::NotIn, None) => {
             fields.report_missing("values", "the values to compare with", findings);
@@ -125,7 +129,8 @@ fn check_values(fields: &Fields<'_, '_>, verb: Verb, findings: &mut Findings<'_>
         }
         (Verb::Exists | Verb::DoesNotExist, Some(entry)) if !empty => {
             let message = "`values` has no meaning with `Exists` and `DoesNotExist`";
-            let problem = Problem::new(message, "never looked at").help("remove `values`, or use `In`");
+            let problem =
+                Problem::new(message, "never looked at").help("remove `values`, or use `In`");
             findings.error(entry.key_span, problem);
         }
         _ => {}
@@ -140,12 +145,16 @@ fn label_key(item: &Item<'_, '_>) -> Result<String, Problem> {
 /// `name` or `prefix/name`.
 fn valid_key(key: &str) -> Result<(), Problem> {
     let (prefix, name) = key.rsplit_once('/').unwrap_or(("x", key));
-    let valid_prefix = (1..=253).contains(&prefix.len()) && !prefix.contains('/') && is_label(prefix);
+    let valid_prefix =
+        (1..=253).contains(&prefix.len()) && !prefix.contains('/') && is_label(prefix);
     if valid_prefix && (1..=63).contains(&name.len()) && is_label(name) {
         return Ok(());
     }
     let message = format!("{} cannot be the key of a label", quoted(key));
-    Err(Problem::new(message, "must be such as `role` or `example.com/role`"))
+    Err(Problem::new(
+        message,
+        "must be such as `role` or `example.com/role`",
+    ))
 }
 
 fn label_value(item: &Item<'_, '_>) -> Result<String, Problem> {
@@ -154,7 +163,8 @@ fn label_value(item: &Item<'_, '_>) -> Result<String, Problem> {
         return Ok(value.to_owned());
     }
     let message = format!("{} cannot be the value of a label", quoted(value));
-    let label = "at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit";
+    let label =
+        "at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit";
     Err(Problem::new(message, label))
 }
 

@@ -43,7 +43,9 @@ pub(super) fn read(
 ) -> Option<Target> {
     let before = findings.errors();
     let kind = spec.read("type", findings, |item| keyword(item, &TYPES));
-    let interface = spec.read("interface", findings, interface).map(|name| name.value);
+    let interface = spec
+        .read("interface", findings, interface)
+        .map(|name| name.value);
     let lookup = spec.read("gatewayLookup", findings, unicast);
     let gateways = gateways(spec, interface.as_ref(), findings);
     let sound = findings.errors() == before;
@@ -60,7 +62,8 @@ pub(super) fn read(
             Some(Target::Lookup(lookup.value))
         }
         Way::Gateways => {
-            let addresses: Vec<At<IpAddr>> = gateways.iter().map(|gateway| gateway.address).collect();
+            let addresses: Vec<At<IpAddr>> =
+                gateways.iter().map(|gateway| gateway.address).collect();
             serve_all(&addresses, destinations, sound, findings);
             how_to_use(spec, gateways, findings).map(Target::Gateways)
         }
@@ -88,7 +91,11 @@ impl Way {
 }
 
 /// The one way that the spec says, or the complaint that it says none or several.
-fn only_way(spec: &Fields<'_, '_>, kind: Option<At<RouteType>>, findings: &mut Findings<'_>) -> Option<Way> {
+fn only_way(
+    spec: &Fields<'_, '_>,
+    kind: Option<At<RouteType>>,
+    findings: &mut Findings<'_>,
+) -> Option<Way> {
     if let Some(kind) = kind.filter(|kind| kind.value != RouteType::Unicast) {
         return alone(spec, kind, findings).then_some(Way::Nowhere(kind.value));
     }
@@ -107,7 +114,10 @@ fn only_way(spec: &Fields<'_, '_>, kind: Option<At<RouteType>>, findings: &mut F
         [_] => Some(Way::Gateways),
         [first, second, ..] => {
             let (first, second) = in_order(first, second);
-            let message = format!("`{}` and `{}` both say where packets go", &*first.key, &*second.key);
+            let message = format!(
+                "`{}` and `{}` both say where packets go",
+                &*first.key, &*second.key
+            );
             let problem = Problem::new(message, "says it again")
                 .related(findings.spot(first.key_span), "says it first")
                 .help("keep one of them");
@@ -118,7 +128,11 @@ fn only_way(spec: &Fields<'_, '_>, kind: Option<At<RouteType>>, findings: &mut F
 }
 
 fn in_order<'n, 't>(a: &'n Entry<'t>, b: &'n Entry<'t>) -> (&'n Entry<'t>, &'n Entry<'t>) {
-    if a.key_span <= b.key_span { (a, b) } else { (b, a) }
+    if a.key_span <= b.key_span {
+        (a, b)
+    } else {
+        (b, a)
+    }
 }
 
 fn report_no_way(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
@@ -143,13 +157,20 @@ fn alone(spec: &Fields<'_, '_>, kind: At<RouteType>, findings: &mut Findings<'_>
 }
 
 /// The kernel's answer to a lookup names the link, so that another one could only contradict it.
-fn lookup_alone(spec: &Fields<'_, '_>, lookup: &Entry<'_>, findings: &mut Findings<'_>) -> Option<Way> {
+fn lookup_alone(
+    spec: &Fields<'_, '_>,
+    lookup: &Entry<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Way> {
     let Some(interface) = spec.entry("interface") else {
         return Some(Way::Lookup);
     };
     let message = "`interface` has no meaning with `gatewayLookup`";
     let problem = Problem::new(message, "the lookup finds the interface as well")
-        .related(findings.spot(lookup.key_span), "finds gateway and interface")
+        .related(
+            findings.spot(lookup.key_span),
+            "finds gateway and interface",
+        )
         .help("remove `interface`, or write the gateway with `gateway`");
     findings.error(interface.node.span, problem);
     None
@@ -159,8 +180,12 @@ fn refuse_gateway_fields(spec: &Fields<'_, '_>, way: String, findings: &mut Find
     for name in GATEWAY_ONLY {
         if let Some(entry) = spec.entry(name) {
             let message = format!("`{name}` has no meaning with {way}");
-            let help = format!("remove `{name}`, or write the gateways with `gateway` or `gateways`");
-            findings.error(entry.key_span, Problem::new(message, "only for gateways").help(help));
+            let help =
+                format!("remove `{name}`, or write the gateways with `gateway` or `gateways`");
+            findings.error(
+                entry.key_span,
+                Problem::new(message, "only for gateways").help(help),
+            );
         }
     }
 }
@@ -212,8 +237,15 @@ fn gateway(
     default_check: Option<&HealthCheck>,
     findings: &mut Findings<'_>,
 ) -> Option<Written> {
-    let address = fields.require("address", "the IP address of the gateway", findings, unicast);
-    let own = fields.read("interface", findings, interface).map(|name| name.value);
+    let address = fields.require(
+        "address",
+        "the IP address of the gateway",
+        findings,
+        unicast,
+    );
+    let own = fields
+        .read("interface", findings, interface)
+        .map(|name| name.value);
     let interface = own.or_else(|| default_interface.cloned());
     let weight = fields.read("weight", findings, |item| {
         let weight = whole(item, 1..=256)?;
@@ -224,7 +256,10 @@ fn gateway(
     if let Some(on_link) = on_link.filter(|on_link| on_link.value && interface.is_none()) {
         let message = "`onLink` needs an `interface`";
         let help = "name the link that the gateway is on with `interface`";
-        findings.error(on_link.span, Problem::new(message, "on which link?").help(help));
+        findings.error(
+            on_link.span,
+            Problem::new(message, "on which link?").help(help),
+        );
     }
     let check = health::read(fields, findings).or_else(|| default_check.cloned());
     let address = address?;
@@ -247,7 +282,8 @@ fn check_link_local(written: &Written, findings: &mut Findings<'_>) {
     let link_local = matches!(value, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if link_local && written.gateway.interface.is_none() {
         let message = format!("the link-local gateway {value} needs an `interface`");
-        let help = "link-local addresses exist on every link: name the one that is meant with `interface`";
+        let help =
+            "link-local addresses exist on every link: name the one that is meant with `interface`";
         findings.error(span, Problem::new(message, "on which link?").help(help));
     }
 }
@@ -278,16 +314,23 @@ fn serve_all(
     for gateway in gateways {
         let family = Family::of(&gateway.value);
         if destinations.lacks(family) {
-            let message = format!("the gateway {} is {family}, but no destination is", gateway.value);
+            let message = format!(
+                "the gateway {} is {family}, but no destination is",
+                gateway.value
+            );
             let label = format!("no {family} destination to send here");
             findings.error(gateway.span, Problem::new(message, label));
         }
     }
     for family in Family::BOTH {
-        let served = gateways.iter().any(|gateway| Family::of(&gateway.value) == family);
+        let served = gateways
+            .iter()
+            .any(|gateway| Family::of(&gateway.value) == family);
         if let Some((prefix, spot)) = destinations.first(family).filter(|_| sound && !served) {
             let message = format!("no gateway serves {prefix}: it is {family}, and no gateway is");
-            let help = format!("add an {family} gateway, or move the {family} destinations to another document");
+            let help = format!(
+                "add an {family} gateway, or move the {family} destinations to another document"
+            );
             let label = format!("needs an {family} gateway");
             findings.error_at(spot.clone(), Problem::new(message, label).help(help));
         }
@@ -295,7 +338,11 @@ fn serve_all(
 }
 
 /// `mode`, `onAllDown`, `witness` and `preempt` for these gateways.
-fn how_to_use(spec: &Fields<'_, '_>, list: Vec<Written>, findings: &mut Findings<'_>) -> Option<Gateways> {
+fn how_to_use(
+    spec: &Fields<'_, '_>,
+    list: Vec<Written>,
+    findings: &mut Findings<'_>,
+) -> Option<Gateways> {
     let mode = spec.read("mode", findings, |item| keyword(item, &MODES));
     let mode = mode.map_or(Mode::Failover, |mode| mode.value);
     let on_all_down = spec.read("onAllDown", findings, |item| keyword(item, &ON_ALL_DOWN));
@@ -330,7 +377,8 @@ fn report_empty(entry: &Entry<'_>, findings: &mut Findings<'_>) {
 fn warn_of_weights(list: &[Written], findings: &mut Findings<'_>) {
     if let Some(weight) = list.iter().find_map(|written| written.weight) {
         let message = "`weight` has no effect with `mode: failover`";
-        let help = "for shares write `mode: ecmp`; failover uses the first healthy gateway of the list";
+        let help =
+            "for shares write `mode: ecmp`; failover uses the first healthy gateway of the list";
         findings.warning(weight.span, Problem::new(message, "not used").help(help));
     }
 }
@@ -361,7 +409,11 @@ pub(super) fn single(
         on_link: false,
         check: None,
     };
-    let written = Written { address, weight: None, gateway };
+    let written = Written {
+        address,
+        weight: None,
+        gateway,
+    };
     check_link_local(&written, findings);
     serve_all(&[address], destinations, true, findings);
     Some(Target::Gateways(Gateways {

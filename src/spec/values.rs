@@ -23,9 +23,9 @@ pub(super) fn text<'n>(item: &Item<'n, '_>) -> Read<&'n str> {
 fn text_for<'n>(item: &Item<'n, '_>, wanted: &str) -> Read<&'n str> {
     match &item.node.value {
         Value::Text(text) => Ok(text),
-        Value::Number(number) if wanted == "text" => {
-            Err(item.must_be(wanted).help(format!("quote it: \"{}\"", &**number)))
-        }
+        Value::Number(number) if wanted == "text" => Err(item
+            .must_be(wanted)
+            .help(format!("quote it: \"{}\"", &**number))),
         Value::Bool(value) if wanted == "text" => {
             Err(item.must_be(wanted).help(format!("quote it: \"{value}\"")))
         }
@@ -43,7 +43,9 @@ fn unquoted_ipv6(node: &Node<'_>) -> Option<String> {
     };
     let text = format!("{}:", &*entry.key);
     let address: IpAddr = text.parse().ok()?;
-    Some(format!("YAML reads a colon at the end as a mapping; quote the address: \"{address}\""))
+    Some(format!(
+        "YAML reads a colon at the end as a mapping; quote the address: \"{address}\""
+    ))
 }
 
 /// `true` or `false`, and nothing that only YAML 1.1 takes for them.
@@ -58,7 +60,8 @@ pub(super) fn boolean(item: &Item<'_, '_>) -> Read<bool> {
             };
             let found = quoted(text);
             let message = format!("`{item}` must be `true` or `false`, not {found}");
-            let help = meant.map(|word| format!("{found} is text in YAML 1.2; write `{word}` without quotes"));
+            let help = meant
+                .map(|word| format!("{found} is text in YAML 1.2; write `{word}` without quotes"));
             Err(Problem::new(message, "must be `true` or `false`").maybe_help(help))
         }
         _ => Err(item.must_be("`true` or `false`")),
@@ -71,7 +74,9 @@ pub(super) fn whole(item: &Item<'_, '_>, range: RangeInclusive<u32>) -> Read<u32
     let text = match &item.node.value {
         Value::Number(text) => text,
         Value::Text(text) if text.parse::<u32>().is_ok_and(|n| range.contains(&n)) => {
-            return Err(item.must_be(&wanted).help(format!("remove the quotes: {}", &**text)));
+            return Err(item
+                .must_be(&wanted)
+                .help(format!("remove the quotes: {}", &**text)));
         }
         _ => return Err(item.must_be(&wanted)),
     };
@@ -81,11 +86,22 @@ pub(super) fn whole(item: &Item<'_, '_>, range: RangeInclusive<u32>) -> Read<u32
     };
     // 010 is eight to YAML 1.1 and ten to YAML 1.2: nobody should have to know.
     let significant = text.trim_start_matches('0');
-    if significant.len() < text.len() && text.len() > 1 && text.bytes().all(|b| b.is_ascii_digit()) {
-        let help = format!("leave out the leading zero: {}", if significant.is_empty() { "0" } else { significant });
+    if significant.len() < text.len() && text.len() > 1 && text.bytes().all(|b| b.is_ascii_digit())
+    {
+        let help = format!(
+            "leave out the leading zero: {}",
+            if significant.is_empty() {
+                "0"
+            } else {
+                significant
+            }
+        );
         return Err(not_this().help(help));
     }
-    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(not_this)
+    text.parse()
+        .ok()
+        .filter(|n| range.contains(n))
+        .ok_or_else(not_this)
 }
 
 /// One of several words.
@@ -118,17 +134,25 @@ fn address_help(text: &str) -> Option<String> {
     if let Some((address, zone)) = text.split_once('%')
         && is_address(address)
     {
-        return Some(format!("write `{address}` here and name the link with `interface: {zone}`"));
+        return Some(format!(
+            "write `{address}` here and name the link with `interface: {zone}`"
+        ));
     }
     if let Some((address, _)) = text.split_once('/')
         && is_address(address)
     {
-        return Some(format!("an address has no prefix length; {}", did_you_mean(address)));
+        return Some(format!(
+            "an address has no prefix length; {}",
+            did_you_mean(address)
+        ));
     }
     if let Some(clean) = without_leading_zeros(text) {
-        return Some(format!("leave out leading zeros (some tools read them as octal): `{clean}`"));
+        return Some(format!(
+            "leave out leading zeros (some tools read them as octal): `{clean}`"
+        ));
     }
-    let is_name = text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains([':', '/', ' ']);
+    let is_name =
+        text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains([':', '/', ' ']);
     is_name.then(|| "names are not resolved; write the address".to_owned())
 }
 
@@ -202,7 +226,10 @@ fn prefix_in(text: &str) -> Read<Prefix> {
             Problem::new(message, label).maybe_help(prefix_help(text))
         }
         PrefixError::Length { length, family } => {
-            let message = format!("`/{length}` is too long for an {family} prefix", length = short(&length));
+            let message = format!(
+                "`/{length}` is too long for an {family} prefix",
+                length = short(&length)
+            );
             Problem::new(message, format!("at most `/{}`", family.bits()))
         }
         PrefixError::HostBits { suggestion, .. } => {
@@ -222,7 +249,9 @@ fn prefix_help(text: &str) -> Option<String> {
         return Some("remove the spaces around it".to_owned());
     }
     let Some((address, rest)) = text.split_once('/') else {
-        let range = text.split_once('-').is_some_and(|(first, _)| first.trim().parse::<IpAddr>().is_ok());
+        let range = text
+            .split_once('-')
+            .is_some_and(|(first, _)| first.trim().parse::<IpAddr>().is_ok());
         return match range {
             true => Some("a range is written as the prefixes that make it up".to_owned()),
             false => address_help(text),
@@ -235,7 +264,9 @@ fn prefix_help(text: &str) -> Option<String> {
         return Some(format!("write the mask as a length: `{prefix}`"));
     }
     let clean = without_leading_zeros(address)?;
-    Some(format!("leave out leading zeros (some tools read them as octal): `{clean}/{rest}`"))
+    Some(format!(
+        "leave out leading zeros (some tools read them as octal): `{clean}/{rest}`"
+    ))
 }
 
 /// The name of a network interface.
@@ -288,7 +319,18 @@ mod tests {
     fn durations_are_a_number_and_a_unit() {
         assert_eq!(duration_in("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration_in("2m"), Some(Duration::from_secs(120)));
-        for bad in ["", "s", "10", "1 s", "1.5s", "-1s", "1d", "1s ", "25h", "99999999999999999999h"] {
+        for bad in [
+            "",
+            "s",
+            "10",
+            "1 s",
+            "1.5s",
+            "-1s",
+            "1d",
+            "1s ",
+            "25h",
+            "99999999999999999999h",
+        ] {
             assert_eq!(duration_in(bad), None, "{bad:?}");
         }
     }

@@ -5,7 +5,11 @@ const LONGEST: usize = 60;
 
 /// A piece of a document in backticks, escaped and cut to a readable length.
 pub(crate) fn quoted(text: &str) -> String {
-    let shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let shown: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
     // `escape_debug` is for string literals: within backticks quotes are just quotes.
     let shown = shown.replace("\\\"", "\"").replace("\\'", "'");
     match text.chars().nth(LONGEST) {
@@ -29,7 +33,12 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let word = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&word, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(score, _)| *score >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

@@ -125,12 +125,16 @@ impl<'t> Documents<'t> {
                 Ok(false) => return None,
                 Err(stop) => {
                     findings.error(stop.span, stop.problem);
-                    self.over = stop.is_final || !matches!(self.parser.proceed_next_document(), Ok(true));
+                    self.over =
+                        stop.is_final || !matches!(self.parser.proceed_next_document(), Ok(true));
                     continue;
                 }
             }
             match tree.root {
-                Some(Node { value: Value::Null, .. }) | None => {}
+                Some(Node {
+                    value: Value::Null, ..
+                })
+                | None => {}
                 Some(node) => return Some(node),
             }
         }
@@ -201,7 +205,10 @@ impl<'t> Tree<'t> {
         findings: &mut Findings<'_>,
     ) -> Result<(), Stop> {
         let span = position(at);
-        if let Some(tag) = event.tag().filter(|tag| !tag.is_yaml_core_schema_tag("str")) {
+        if let Some(tag) = event
+            .tag()
+            .filter(|tag| !tag.is_yaml_core_schema_tag("str"))
+        {
             findings.error(span, unknown_tag(&tag.original()));
         }
         match event {
@@ -211,25 +218,45 @@ impl<'t> Tree<'t> {
                     std::borrow::Cow::Owned(text) => Text::Made(text.into()),
                 };
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                let value = if plain { resolved(text) } else { Value::Text(text) };
-                let leaf = Sized { node: Node { span, value }, nodes: 1, height: 1 };
+                let value = if plain {
+                    resolved(text)
+                } else {
+                    Value::Text(text)
+                };
+                let leaf = Sized {
+                    node: Node { span, value },
+                    nodes: 1,
+                    height: 1,
+                };
                 self.count(1, span)?;
                 self.add(leaf, anchor, findings)
             }
             Event::Alias(anchor) => {
-                let meant = self.anchors.get(&anchor).cloned().ok_or_else(|| endless(span))?;
+                let meant = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| endless(span))?;
                 self.count(meant.nodes, span)?;
                 self.add(meant, 0, findings)
             }
             Event::SequenceStart(_, anchor, _) => self.open(span, anchor, Items::List(Vec::new())),
-            Event::MappingStart(_, anchor, _) => self.open(span, anchor, Items::Map(Vec::new(), None)),
+            Event::MappingStart(_, anchor, _) => {
+                self.open(span, anchor, Items::Map(Vec::new(), None))
+            }
             Event::SequenceEnd | Event::MappingEnd => self.close(findings),
             _ => Ok(()),
         }
     }
 
     fn open(&mut self, span: Span, anchor: usize, items: Items<'t>) -> Result<(), Stop> {
-        self.open.push(Frame { span, anchor, items, nodes: 1, height: 1 });
+        self.open.push(Frame {
+            span,
+            anchor,
+            items,
+            nodes: 1,
+            height: 1,
+        });
         self.count(1, span)?;
         self.check_depth(span, 0)
     }
@@ -241,7 +268,10 @@ impl<'t> Tree<'t> {
         }
         let message = format!("more than {MAX_NODES} values in one document");
         let help = "split the document; each alias (`*name`) counts as much as what it stands for";
-        Err(fatal(span, Problem::new(message, "the limit is reached here").help(help)))
+        Err(fatal(
+            span,
+            Problem::new(message, "the limit is reached here").help(help),
+        ))
     }
 
     fn check_depth(&self, span: Span, height: usize) -> Result<(), Stop> {
@@ -253,30 +283,62 @@ impl<'t> Tree<'t> {
     }
 
     fn close(&mut self, findings: &mut Findings<'_>) -> Result<(), Stop> {
-        let Some(Frame { span, anchor, items, nodes, height }) = self.open.pop() else {
+        let Some(Frame {
+            span,
+            anchor,
+            items,
+            nodes,
+            height,
+        }) = self.open.pop()
+        else {
             return Ok(()); // unreachable: the parser balances its events
         };
         let node = match items {
-            Items::List(list) => Node { span, value: Value::List(Rc::new(list)) },
+            Items::List(list) => Node {
+                span,
+                value: Value::List(Rc::new(list)),
+            },
             Items::Map(entries, _) => {
                 // A block mapping begins with its first key.
-                let span = entries.first().map_or(span, |entry| entry.key_span.min(span));
+                let span = entries
+                    .first()
+                    .map_or(span, |entry| entry.key_span.min(span));
                 let entries = with_merges(entries, findings);
                 report_duplicate_keys(&entries, findings);
-                Node { span, value: Value::Map(Rc::new(entries)) }
+                Node {
+                    span,
+                    value: Value::Map(Rc::new(entries)),
+                }
             }
         };
-        self.add(Sized { node, nodes, height }, anchor, findings)
+        self.add(
+            Sized {
+                node,
+                nodes,
+                height,
+            },
+            anchor,
+            findings,
+        )
     }
 
     /// Puts a finished value where it belongs.
-    fn add(&mut self, value: Sized<'t>, anchor: usize, findings: &mut Findings<'_>) -> Result<(), Stop> {
+    fn add(
+        &mut self,
+        value: Sized<'t>,
+        anchor: usize,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Stop> {
         let span = value.node.span;
         self.check_depth(span, value.height)?;
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
         }
-        let Sized { node, nodes, height } = value;
+        let Sized {
+            node,
+            nodes,
+            height,
+        } = value;
         let Some(frame) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -286,7 +348,11 @@ impl<'t> Tree<'t> {
         match &mut frame.items {
             Items::List(list) => list.push(node),
             Items::Map(entries, key) => match key.take() {
-                Some((key, key_span)) => entries.push(Entry { key, key_span, node }),
+                Some((key, key_span)) => entries.push(Entry {
+                    key,
+                    key_span,
+                    node,
+                }),
                 None => *key = Some(key_of(node, findings)),
             },
         }
@@ -368,7 +434,10 @@ fn resolved(text: Text<'_>) -> Value<'_> {
 /// Whether YAML 1.2 reads this as a number. An IPv4 address has too many dots to be one.
 fn is_number(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if matches!(unsigned, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
+    if matches!(
+        unsigned,
+        ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN"
+    ) {
         return true;
     }
     if let Some(hex) = text.strip_prefix("0x") {
@@ -402,7 +471,11 @@ fn span_at(mark: &granit_parser::Marker, length: usize) -> Span {
 }
 
 fn fatal(span: Span, problem: Problem) -> Stop {
-    Stop { span, problem, is_final: true }
+    Stop {
+        span,
+        problem,
+        is_final: true,
+    }
 }
 
 fn endless(span: Span) -> Stop {
@@ -423,15 +496,20 @@ fn syntax(error: &ScanError) -> Stop {
     if let Some(help) = help {
         problem = problem.help(help);
     }
-    Stop { span: span_at(error.marker(), 0), problem, is_final: false }
+    Stop {
+        span: span_at(error.marker(), 0),
+        problem,
+        is_final: false,
+    }
 }
 
 fn explained(kind: &ErrorKind) -> (String, Option<&'static str>) {
     use ErrorKind as K;
     let (what, help) = match kind {
-        K::TabNotAllowed | K::TabInBlockIndentation | K::TabInIndentation | K::TabAtBlockScalarStart => {
-            ("a tab is used for indentation", "indent with spaces")
-        }
+        K::TabNotAllowed
+        | K::TabInBlockIndentation
+        | K::TabInIndentation
+        | K::TabAtBlockScalarStart => ("a tab is used for indentation", "indent with spaces"),
         K::MappingValueNotAllowed => (
             "`:` is not allowed here",
             "quote a value that contains `: ` or ends with `:`, such as \"2001:db8::\"; or check the indentation",
@@ -443,9 +521,15 @@ fn explained(kind: &ErrorKind) -> (String, Option<&'static str>) {
         K::ExpectedBlockSequenceEntry | K::BlockSequenceEntryNotAllowed => {
             ("expected `- item`", "check the indentation")
         }
-        K::InvalidIndentation => ("the indentation does not fit", "line up with the lines above"),
+        K::InvalidIndentation => (
+            "the indentation does not fit",
+            "line up with the lines above",
+        ),
         K::UnclosedQuotedScalar => ("a quote is not closed", "add the closing quote"),
-        K::UnknownAnchor => ("an alias (`*name`) has no anchor (`&name`) before it", "define the anchor first"),
+        K::UnknownAnchor => (
+            "an alias (`*name`) has no anchor (`&name`) before it",
+            "define the anchor first",
+        ),
         K::RecursionLimitExceeded => {
             let what = format!("values are nested more than {MAX_DEPTH} levels deep");
             return (what, None);
@@ -456,8 +540,13 @@ fn explained(kind: &ErrorKind) -> (String, Option<&'static str>) {
         }
         other => {
             let text = other.to_string();
-            let what = text.strip_prefix("while ").and_then(|rest| rest.split_once(", "));
-            return (what.map_or(text.as_str(), |(_, what)| what).to_owned(), None);
+            let what = text
+                .strip_prefix("while ")
+                .and_then(|rest| rest.split_once(", "));
+            return (
+                what.map_or(text.as_str(), |(_, what)| what).to_owned(),
+                None,
+            );
         }
     };
     (what.to_owned(), Some(help))

@@ -1,0 +1,132 @@
+//! Documents in a form that a person can check against the input.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use srsync::model::document::{Gateways, HealthCheck, Mode, OnAllDown, Probe};
+use srsync::model::{Document, Gateway, Place, Target};
+use srsync::source::Loaded;
+
+/// All documents and what was noted about them.
+pub(crate) fn documents(loaded: &Loaded) -> String {
+    let mut out = String::new();
+    for document in &loaded.documents {
+        write(&mut out, document, loaded).unwrap();
+    }
+    out
+}
+
+fn write(out: &mut String, document: &Document, loaded: &Loaded) -> std::fmt::Result {
+    writeln!(out, "- document: {}", document.id)?;
+    writeln!(out, "  dialect: {}", document.id.dialect.api_version())?;
+    writeln!(out, "  place: {}", place(document.place, loaded))?;
+    writeln!(out, "  destinations:")?;
+    for destination in &document.destinations {
+        let place = place(destination.place, loaded);
+        writeln!(out, "  - {} # {place}", destination.prefix)?;
+    }
+    target(out, &document.target)?;
+    if let Some(table) = document.table {
+        writeln!(out, "  table: {table}")?;
+    }
+    if let Some(metric) = document.metric {
+        writeln!(out, "  metric: {metric}")?;
+    }
+    if let Some(source) = document.source {
+        writeln!(out, "  source: {source}")?;
+    }
+    if let Some(mtu) = document.mtu {
+        writeln!(out, "  mtu: {mtu}")?;
+    }
+    if let Some(advmss) = document.advmss {
+        writeln!(out, "  advmss: {advmss}")?;
+    }
+    for requirement in &document.selector.requirements {
+        writeln!(out, "  requires: {requirement}")?;
+    }
+    for note in &document.notes {
+        writeln!(out, "  note: {note}")?;
+    }
+    Ok(())
+}
+
+fn place(place: Place, loaded: &Loaded) -> String {
+    let label = loaded.name(place.file).map_or("?", |name| &name.label);
+    format!("{label}:{}", place.line)
+}
+
+fn target(out: &mut String, target: &Target) -> std::fmt::Result {
+    match target {
+        Target::Gateways(list) => gateways(out, list),
+        Target::Lookup(address) => writeln!(out, "  lookup: {address}"),
+        Target::ConfiguredLookup => writeln!(out, "  lookup: configured"),
+        Target::Interface(name) => writeln!(out, "  interface: {name}"),
+        Target::Nowhere(kind) => writeln!(out, "  type: {}", kind.name()),
+    }
+}
+
+fn gateways(out: &mut String, gateways: &Gateways) -> std::fmt::Result {
+    writeln!(out, "  gateways:")?;
+    for gateway in &gateways.list {
+        writeln!(out, "  - {}", gateway_line(gateway))?;
+        if let Some(check) = &gateway.check {
+            writeln!(out, "    check: {}", check_line(check))?;
+        }
+    }
+    let mode = match gateways.mode {
+        Mode::Failover => "failover",
+        Mode::Ecmp => "ecmp",
+    };
+    let down = match gateways.on_all_down {
+        OnAllDown::Keep => "keep",
+        OnAllDown::Withdraw => "withdraw",
+        OnAllDown::Blackhole => "blackhole",
+    };
+    writeln!(
+        out,
+        "  mode: {mode}, all down: {down}, preempt: {}",
+        gateways.preempt
+    )?;
+    match gateways.witness.as_slice() {
+        [] => Ok(()),
+        witness => writeln!(out, "  witness: {witness:?}"),
+    }
+}
+
+fn gateway_line(gateway: &Gateway) -> String {
+    let mut line = gateway.address.to_string();
+    if let Some(interface) = &gateway.interface {
+        let _ = write!(line, " dev {interface}");
+    }
+    if gateway.weight.get() != 1 {
+        let _ = write!(line, " weight {}", gateway.weight);
+    }
+    if gateway.on_link {
+        line.push_str(" onlink");
+    }
+    line
+}
+
+fn check_line(check: &HealthCheck) -> String {
+    let probe = match &check.probe {
+        Probe::Icmp => "icmp".to_owned(),
+        Probe::Arp => "arp".to_owned(),
+        Probe::Tcp { port } => format!("tcp {port}"),
+        Probe::Http {
+            port,
+            path,
+            host,
+            expect_status: (first, last),
+        } => {
+            let host = host.as_deref().unwrap_or("-");
+            format!("http {port} {path} host {host} status {first}-{last}")
+        }
+    };
+    let times =
+        [check.interval, check.timeout, check.hold_down].map(|time: Duration| format!("{time:?}"));
+    let [interval, timeout, hold_down] = times;
+    format!(
+        "{probe}, targets {:?}, every {interval}, timeout {timeout}, fall {}, rise {}, hold down {hold_down}",
+        check.targets, check.fall, check.rise
+    )
+}
