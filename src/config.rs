@@ -49,14 +49,21 @@ pub fn settle(
         None => file.table,
     };
     let policy = Policy {
-        protocol: global.protocol.map(Protocol::new).or(file.protocol).unwrap_or(default.protocol),
+        protocol: global
+            .protocol
+            .map(Protocol::new)
+            .or(file.protocol)
+            .unwrap_or(default.protocol),
         table: table.unwrap_or(default.table),
         protected_subnets,
         allow_default_route: global
             .allow_default_route
             .or(file.allow_default_route)
             .unwrap_or(default.allow_default_route),
-        allow_empty: global.allow_empty.or(file.allow_empty).unwrap_or(default.allow_empty),
+        allow_empty: global
+            .allow_empty
+            .or(file.allow_empty)
+            .unwrap_or(default.allow_empty),
         max_removals: global.max_removals.or(file.max_removals),
         foreign_routes: global
             .foreign_routes
@@ -67,7 +74,11 @@ pub fn settle(
             .or(file.gateway_lookup)
             .unwrap_or(default.gateway_lookup),
     };
-    let node_name = global.node_name.clone().or(file.node_name).unwrap_or(host_name);
+    let node_name = global
+        .node_name
+        .clone()
+        .or(file.node_name)
+        .unwrap_or(host_name);
     let mut labels = match &global.node_labels {
         Some(texts) => self::labels(texts)?,
         None => file.node_labels.unwrap_or_default(),
@@ -88,11 +99,19 @@ fn prefixes(texts: &[String]) -> Result<Vec<Prefix>, String> {
         let parsed = text.parse();
         parsed.map_err(|error| format!("--protected-subnets: {error}"))
     };
-    texts.iter().filter(|text| !text.is_empty()).map(parse).collect()
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(parse)
+        .collect()
 }
 
 fn table(text: &str, names: &Names) -> Result<TableId, String> {
-    let number = text.parse().ok().filter(|number| *number != 0).map(TableId::new);
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| *number != 0)
+        .map(TableId::new);
     let table = number.or_else(|| names.table_named(text));
     match table {
         Some(TableId::LOCAL) => {
@@ -115,5 +134,9 @@ fn labels(texts: &[String]) -> Result<Labels, String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("--node-label: `{text}` must be KEY=VALUE")),
     };
-    texts.iter().filter(|text| !text.is_empty()).map(parse).collect()
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(parse)
+        .collect()
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::kernel::{Change, Failure, Interest, Kernel, KernelError};
+use crate::kernel::{Change, Failure, Interest, Kernel, KernelError, Tables};
 use crate::model::{Observed, Route, RouteKey, State};
 use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
 use crate::report::{Pass, Surprise, Surprises};
@@ -42,7 +42,7 @@ pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, Ker
     let (tables, lookups) = plan::interest(inputs);
     kernel.observe(&Interest {
         protocol: inputs.policy.protocol,
-        tables,
+        tables: Tables::Only(tables),
         lookups,
     })
 }

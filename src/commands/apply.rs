@@ -19,5 +19,9 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     if let Some(reason) = withheld_everything(&pass) {
         return Err(anyhow::anyhow!("{reason}"));
     }
-    Ok(if in_sync { Exit::Done } else { Exit::Incomplete })
+    Ok(if in_sync {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
 }

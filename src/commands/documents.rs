@@ -21,14 +21,23 @@ use crate::spec::{self, Diagnostic, Severity};
 /// If no paths are given, or not every document could be read and is valid.
 pub(super) fn load(session: &Session, paths: &Paths) -> Result<Loaded> {
     let loaded = read(session, paths)?;
-    show(&loaded.diagnostics, &loaded.files, session.form, Sink::Stderr)?;
+    show(
+        &loaded.diagnostics,
+        &loaded.files,
+        session.form,
+        Sink::Stderr,
+    )?;
     if loaded.is_complete() {
         return Ok(loaded);
     }
     if session.form.is_data() {
         session.form.data(&Findings::of(&loaded))?;
     }
-    Err(Invalid(format!("{}; nothing was changed", count(&loaded.diagnostics))).into())
+    Err(Invalid(format!(
+        "{}; nothing was changed",
+        count(&loaded.diagnostics)
+    ))
+    .into())
 }
 
 /// Reads the documents of a command, and leaves it to the caller what to make of their errors.
@@ -112,7 +121,10 @@ pub(super) fn show(
 /// `3 errors, 1 warning`.
 pub(super) fn count(diagnostics: &[Diagnostic]) -> String {
     let of = |severity, one: &str| {
-        let count = diagnostics.iter().filter(|d| d.severity == severity).count();
+        let count = diagnostics
+            .iter()
+            .filter(|d| d.severity == severity)
+            .count();
         match count {
             0 => None,
             1 => Some(format!("1 {one}")),
@@ -151,7 +163,11 @@ impl<'a> Findings<'a> {
             files: loaded.files.len(),
             documents: documents.len(),
             destinations: documents.iter().map(|d| d.destinations.len()).sum(),
-            diagnostics: loaded.diagnostics.iter().map(|d| d.view(&loaded.files)).collect(),
+            diagnostics: loaded
+                .diagnostics
+                .iter()
+                .map(|d| d.view(&loaded.files))
+                .collect(),
         }
     }
 

@@ -34,7 +34,11 @@ pub(super) fn run(global: &Global, args: &FlushArgs) -> Result<Exit> {
     }
     let pass = sync::run(&mut kernel, &inputs)?;
     let in_sync = session.report(Kind::Flush, &inputs, &pass)?;
-    Ok(if in_sync { Exit::Done } else { Exit::Incomplete })
+    Ok(if in_sync {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
 }
 
 fn confirmed(owned: usize, policy: &Policy) -> Result<bool> {

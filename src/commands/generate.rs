@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::CommandFactory;
 
-use super::{Exit, output};
+use super::{Exit, UsageError, output};
 use crate::cli::{Cli, SchemaOf};
 
 /// JSON Schema of `StaticRoute` documents of all three groups.
@@ -31,18 +31,19 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-pub(super) fn man() -> Result<Exit> {
-    output::stdout(|out| {
-        let mut out = out;
-        let page = clap_mangen::Man::new(Cli::command());
-        page.render(&mut out)?;
-        for command in Cli::command().get_subcommands() {
-            let name = command.get_name().to_owned();
-            writeln!(out, ".SH \"{}\"", name.to_uppercase())?;
-            clap_mangen::Man::new(command.clone().name(name)).render_description_section(&mut out)?;
-            clap_mangen::Man::new(command.clone()).render_options_section(&mut out)?;
-        }
-        Ok(())
-    })?;
+pub(super) fn man(of: Option<&str>) -> Result<Exit> {
+    let mut command = Cli::command();
+    command.build();
+    let page = match of {
+        None => command,
+        Some(name) => match command.find_subcommand(name) {
+            // `srsync-apply`, as man(1) finds it and git names its own.
+            Some(verb) => verb.clone().display_name(format!("srsync-{name}")),
+            None => return Err(UsageError(format!("there is no command `{name}`")).into()),
+        },
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text)?;
+    output::stdout(|out| Ok(out.write_all(&text)?))?;
     Ok(Exit::Done)
 }

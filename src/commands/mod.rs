@@ -9,10 +9,11 @@ mod generate;
 mod log;
 mod output;
 mod plan;
+mod rehearse;
 mod session;
 mod snapshot;
 mod status;
-mod rehearse;
+
 mod validate;
 
 use anyhow::Result;
@@ -59,7 +60,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Snapshot => snapshot::run(global),
         Command::Schema(args) => generate::schema(args.of),
         Command::Completions(args) => generate::completions(args.shell),
-        Command::Man => generate::man(),
+        Command::Man(args) => generate::man(args.command.as_deref()),
     }
 }
 

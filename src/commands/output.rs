@@ -89,7 +89,9 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>();
         let json = cause.downcast_ref::<serde_json::Error>();
-        let kind = io.map(io::Error::kind).or(json.and_then(|json| json.io_error_kind()));
+        let kind = io
+            .map(io::Error::kind)
+            .or(json.and_then(|json| json.io_error_kind()));
         kind == Some(io::ErrorKind::BrokenPipe)
     })
 }

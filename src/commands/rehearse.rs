@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::session::{Session, withheld_everything};
 use super::{Exit, documents};
 use crate::cli::{Global, TryArgs};
-use crate::kernel::{Interest, Kernel, sandbox};
+use crate::kernel::{Interest, Kernel, Tables, sandbox};
 use crate::model::{Observed, TableId};
 use crate::plan::Inputs;
 use crate::report::Kind;
@@ -34,7 +34,11 @@ pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
     if let Some(reason) = withheld_everything(&pass) {
         return Err(anyhow::anyhow!("{reason}"));
     }
-    Ok(if in_sync { Exit::Done } else { Exit::Incomplete })
+    Ok(if in_sync {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
 }
 
 fn taken_from(path: &Path, session: &Session) -> Result<Observed> {
@@ -48,7 +52,7 @@ fn resulting_tables(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed
     tables.remove(&TableId::LOCAL);
     Ok(kernel.observe(&Interest {
         protocol: inputs.policy.protocol,
-        tables,
+        tables: Tables::Only(tables),
         lookups,
     })?)
 }

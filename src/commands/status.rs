@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::session::Session;
 use super::{Exit, documents};
 use crate::cli::{Global, Paths};
-use crate::kernel::{Interest, Kernel};
+use crate::kernel::{Interest, Kernel, Tables};
 use crate::report::{Kind, Pass};
 use crate::source::Loaded;
 use crate::{plan, sync};
@@ -31,7 +31,7 @@ fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
     let protocol = session.policy().protocol;
     let observed = kernel.observe(&Interest {
         protocol,
-        tables: BTreeSet::new(),
+        tables: Tables::NONE,
         lookups: BTreeSet::new(),
     })?;
     Ok(Pass {

@@ -15,7 +15,12 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     if session.form.is_data() {
         session.form.data(&findings)?;
     } else {
-        documents::show(&loaded.diagnostics, &loaded.files, session.form, Sink::Stdout)?;
+        documents::show(
+            &loaded.diagnostics,
+            &loaded.files,
+            session.form,
+            Sink::Stdout,
+        )?;
         let verdict = match (valid, loaded.diagnostics.is_empty()) {
             (true, true) => "valid".to_owned(),
             (true, false) => format!("valid, with {}", documents::count(&loaded.diagnostics)),

@@ -20,7 +20,7 @@ mod wire;
 use crate::model::Route;
 
 pub use error::{KernelError, Refusal};
-pub use observe::Interest;
+pub use observe::{Interest, Tables};
 pub use wire::Malformed;
 
 /// The kernel of one network namespace, by way of one rtnetlink socket.

@@ -29,9 +29,30 @@ pub struct Interest {
     /// Our own number: its routes are read in every table.
     pub protocol: Protocol,
     /// The tables of which everybody's routes are read.
-    pub tables: BTreeSet<TableId>,
+    pub tables: Tables,
     /// Addresses to ask the way to.
     pub lookups: BTreeSet<IpAddr>,
+}
+
+/// A choice of routing tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tables {
+    /// Every table.
+    All,
+    /// Just these.
+    Only(BTreeSet<TableId>),
+}
+
+impl Tables {
+    /// No table.
+    pub const NONE: Self = Self::Only(BTreeSet::new());
+
+    fn contains(&self, table: TableId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(tables) => tables.contains(&table),
+        }
+    }
 }
 
 impl Kernel {
@@ -39,7 +60,7 @@ impl Kernel {
     /// for a short one. Routes that `interest` does not ask for are dropped while they are read.
     pub fn observe(&mut self, interest: &Interest) -> Result<Observed, KernelError> {
         let wanted = |protocol: Protocol, table: TableId| {
-            protocol == interest.protocol || interest.tables.contains(&table)
+            protocol == interest.protocol || interest.tables.contains(table)
         };
         let mut links = read_links(&mut self.netlink)?;
         links.sort_unstable_by_key(|link| link.index);

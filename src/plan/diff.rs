@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, State, TableId};
+use crate::model::{
+    ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, State, TableId,
+};
 
 use super::claims::SlotClaim;
 use super::guards::Judge;

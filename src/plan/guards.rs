@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Document, Family, MaxRemovals, Policy, Prefix, PrefixSet, RouteAttrs, State, TableId};
+use crate::model::{
+    Document, Family, MaxRemovals, Policy, Prefix, PrefixSet, RouteAttrs, State, TableId,
+};
 
 use super::claims::{self, Selected, SlotClaim};
 use super::resolve::{Neighbour, Resolved};

@@ -24,8 +24,8 @@ use std::sync::Arc;
 pub use reason::{Reason, ReasonCode};
 
 use crate::model::{
-    Document, FileName, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol, RouteAttrs, RouteKey, State,
-    TableId, Target,
+    Document, FileName, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol,
+    RouteAttrs, RouteKey, State, TableId, Target,
 };
 
 /// Everything a plan is made from, except what the kernel has.

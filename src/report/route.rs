@@ -47,7 +47,10 @@ impl Report<'_> {
         let mut routes: Vec<&ObservedRoute> = observed.routes.iter().collect();
         routes.sort_by_key(|route| route.route.key);
         let mut tables = BTreeMap::<String, Vec<String>>::new();
-        for ObservedRoute { route, protocol, .. } in routes {
+        for ObservedRoute {
+            route, protocol, ..
+        } in routes
+        {
             let text = RouteText {
                 key: &route.key,
                 attrs: Some(&route.attrs),

@@ -260,7 +260,10 @@ impl Writer<'_> {
             }
             if lines.len() > most {
                 let more = lines.len() - most;
-                writeln!(self.out, "  … and {more} more routes; -o wide lists every one")?;
+                writeln!(
+                    self.out,
+                    "  … and {more} more routes; -o wide lists every one"
+                )?;
             }
         }
         writeln!(self.out)
@@ -337,7 +340,10 @@ fn applied(verb: &str, summary: &Summary) -> String {
 fn counted(summary: &Summary) -> String {
     let mut parts = vec![standing(summary)];
     parts.extend(some(summary.of(Action::Add), "missing"));
-    parts.extend(some(summary.of(Action::Replace) + summary.of(Action::Adopt), "different"));
+    parts.extend(some(
+        summary.of(Action::Replace) + summary.of(Action::Adopt),
+        "different",
+    ));
     parts.extend(some(summary.of(Action::Remove), "left over"));
     format!("Status: {}.", parts.join(", "))
 }

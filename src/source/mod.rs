@@ -82,6 +82,52 @@ impl Loaded {
     }
 }
 
+/// Reads one text file that is not a document, with the same care.
+///
+/// # Errors
+/// If there is no such regular file, or it is not UTF-8 text, or too large.
+pub fn read_text(path: &Path) -> Result<String, ReadError> {
+    read::file(path)
+}
+
+/// The names of tables and protocols on this machine: the kernel's own, and those of iproute2's
+/// files. A file that cannot be read names nothing.
+pub fn system_names() -> Names {
+    let mut names = Names::default();
+    // Later ones win: what came with the package, then what an administrator changed.
+    for folder in ["/usr/lib/iproute2", "/usr/share/iproute2", "/etc/iproute2"] {
+        for text in name_files(&Path::new(folder).join("rt_tables")) {
+            names.add_tables(&text);
+        }
+        for text in name_files(&Path::new(folder).join("rt_protos")) {
+            names.add_protocols(&text);
+        }
+    }
+    names
+}
+
+/// The text of a file, and of each `*.conf` in the directory of the same name with `.d`.
+fn name_files(path: &Path) -> Vec<String> {
+    let parts = std::fs::read_dir(path.with_extension("d"));
+    let parts = parts
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = parts
+        .filter(|part| {
+            part.extension()
+                .is_some_and(|extension| extension == "conf")
+        })
+        .collect();
+    files.sort();
+    files.insert(0, path.to_owned());
+    files
+        .iter()
+        .filter_map(|file| read::file(file).ok())
+        .collect()
+}
+
 /// Reads all documents of all paths. `stdin` is read where a path is `-`.
 pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
     let mut loader = Loader {

@@ -10,9 +10,7 @@ use super::native;
 use super::values::{address, boolean, duration, keyword, prefix, text, whole};
 use super::words::quoted;
 use super::yaml::{Documents, Value};
-use crate::model::{
-    FileId, ForeignRoutes, Labels, MaxRemovals, Names, Prefix, Protocol, TableId,
-};
+use crate::model::{FileId, ForeignRoutes, Labels, MaxRemovals, Names, Prefix, Protocol, TableId};
 
 /// The keys of the config file.
 pub const FIELDS: &[&str] = &[
@@ -81,7 +79,9 @@ fn read(fields: &Fields<'_, '_>, names: &Names, findings: &mut Findings<'_>) -> 
     check_daemon_keys(fields, findings);
     let (node_name, node_labels) = node(fields, findings);
     File {
-        sources: list(fields, "sources", findings, |item| Ok(PathBuf::from(text(item)?))),
+        sources: list(fields, "sources", findings, |item| {
+            Ok(PathBuf::from(text(item)?))
+        }),
         protocol: value(fields.read("protocol", findings, protocol)),
         table: value(fields.read("table", findings, |item| native::table(item, names))),
         protected_subnets: list(fields, "protectedSubnets", findings, prefix),
@@ -132,15 +132,15 @@ fn max_removals(item: &Item<'_, '_>) -> Result<MaxRemovals, Problem> {
         _ => return Err(item.must_be("a count such as 100, or a percentage such as 10%")),
     };
     text.parse().map_err(|_| {
-        let message = format!("`{item}` is neither a count nor a percentage: {}", quoted(text));
+        let message = format!(
+            "`{item}` is neither a count nor a percentage: {}",
+            quoted(text)
+        );
         Problem::new(message, "must be such as `100` or `10%`")
     })
 }
 
-fn node(
-    fields: &Fields<'_, '_>,
-    findings: &mut Findings<'_>,
-) -> (Option<String>, Option<Labels>) {
+fn node(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> (Option<String>, Option<Labels>) {
     let Some(node) = fields.inside("node", NODE_FIELDS, findings) else {
         return (None, None);
     };
@@ -203,7 +203,13 @@ mod tests {
 
     fn parse(text: &str) -> (File, Vec<String>) {
         let (file, findings) = parse_config(FileId(0), text, &Names::default());
-        (file, findings.into_iter().map(|finding| finding.message).collect())
+        (
+            file,
+            findings
+                .into_iter()
+                .map(|finding| finding.message)
+                .collect(),
+        )
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub const OURS: Protocol = Protocol::SRSYNC;
 pub fn interest() -> Interest {
     Interest {
         protocol: OURS,
-        tables: BTreeSet::from([TableId::new(100), TableId::new(100_000)]),
+        tables: Tables::Only(BTreeSet::from([TableId::new(100), TableId::new(100_000)])),
         lookups: BTreeSet::new(),
     }
 }
