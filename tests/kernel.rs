@@ -14,5 +14,6 @@ mod support;
 mod kernel {
     mod apply;
     mod build;
+    mod lock;
     mod observe;
 }

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use netlink_packet_core::Emitable;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -18,7 +19,7 @@ use crate::model::{Family, IfIndex, NextHop, Protocol, Route, RouteType, Scope, 
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// `RT_SCOPE_NOWHERE`: in a removal, "whatever its scope".
-const ANY_SCOPE: Scope = Scope::new(255);
+pub(super) const ANY_SCOPE: Scope = Scope::new(255);
 
 /// The device of a route that goes nowhere, in IPv6: the loopback interface, which is number 1 in
 /// every namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
@@ -178,6 +179,24 @@ impl<'k> Batch<'k> {
         let sequence = self.next_sequence(route::longest(request))?;
         self.owners.push(index);
         route::encode(&mut self.writer, sequence, request);
+        Ok(())
+    }
+
+    /// Adds a message about something else than a route.
+    pub(super) fn push_message(
+        &mut self,
+        index: usize,
+        kind: u16,
+        flags: libc::c_int,
+        message: &impl Emitable,
+    ) -> Result<(), KernelError> {
+        let mut body = vec![0; message.buffer_len()];
+        message.emit(&mut body);
+        let sequence = self.next_sequence(body.len() + 64)?;
+        self.owners.push(index);
+        self.writer.begin(kind, flags, sequence);
+        self.writer.put(&body);
+        self.writer.end();
         Ok(())
     }
 

@@ -9,17 +9,23 @@
 //! - `wire`, `socket`: framing, and request and reply; they know no routes.
 //! - `route`: route messages to and from the model.
 //! - `observe`, `apply`: the two things this module is for.
+//! - [`lock`]: one writer per network namespace and protocol number.
+//! - [`sandbox`], `scene`: a namespace of its own that looks like a node, for `srsync try`.
 
 mod apply;
 mod error;
+pub mod lock;
 mod observe;
 mod route;
+pub mod sandbox;
+mod scene;
 mod socket;
 mod wire;
 
 use crate::model::Route;
 
 pub use error::{KernelError, Refusal};
+pub use lock::{Lock, LockError};
 pub use observe::{Interest, Tables};
 pub use wire::Malformed;
 

@@ -129,12 +129,13 @@ impl Writer<'_> {
         };
         let line = self.report.line(view);
         let (width, painted) = (self.width, self.paint(paint, &format!("{sign} ")));
-        write!(self.out, "{painted}{line:width$}")?;
-        if let Some(claim) = &view.row.claim {
-            let claim = self.claim(claim);
-            write!(self.out, "   {claim}")?;
+        match &view.row.claim {
+            Some(claim) => {
+                let claim = self.claim(claim);
+                writeln!(self.out, "{painted}{line:width$}   {claim}")?;
+            }
+            None => writeln!(self.out, "{painted}{line}")?,
         }
-        writeln!(self.out)?;
         if let Some(previous) = view.previous.filter(|_| view.action == Action::Replace) {
             let was = WayText(previous, &self.report.pass.links).to_string();
             writeln!(self.out, "      was {was}")?;

@@ -4,6 +4,7 @@
 //! as a user would before committing it.
 
 mod dump;
+mod plans;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,6 +29,11 @@ fn diagnostics() {
     check("diagnostics", "expected.txt", |case| {
         rendered(&loaded(case))
     });
+}
+
+#[test]
+fn plans() {
+    check("plan", "plan.txt", plans::text);
 }
 
 /// Runs `actual` on every folder of a kind, compares, and reports all that differ at once.
