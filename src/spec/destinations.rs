@@ -128,7 +128,7 @@ fn report_none(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
 fn included(spec: &Fields<'_, '_>, all: &mut Destinations, reader: &mut Reader<'_, '_>) {
     for item in spec.items("destinationsFrom", &mut reader.findings) {
         let findings = &mut reader.findings;
-        let Some(fields) = Fields::of(item, item.node.span, DESTINATIONS_FROM_FIELDS, findings)
+        let Some(fields) = Fields::of(&item, item.node.span, DESTINATIONS_FROM_FIELDS, findings)
         else {
             continue;
         };

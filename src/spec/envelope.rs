@@ -24,11 +24,7 @@ pub(super) struct Head {
 
 /// Reads an object, or each object of a list, and hands out the valid documents.
 pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
-    let object = Item {
-        node,
-        field: "document",
-        index: None,
-    };
+    let object = Item::named("document", node);
     if !matches!(node.value, Value::Map(_)) {
         let problem = object
             .must_be("a mapping")
@@ -38,11 +34,11 @@ pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<V
     }
     match node.get("kind").map(|entry| &entry.node.value) {
         Some(Value::Text(kind)) if matches!(&**kind, "List" | "StaticRouteList") => {
-            read_list(object, kind, reader, out);
+            read_list(&object, kind, reader, out);
         }
         _ => {
             let before = reader.findings.errors();
-            if let Some(valid) = read_object(object, reader)
+            if let Some(valid) = read_object(&object, reader)
                 && reader.findings.errors() == before
             {
                 out.push(valid);
@@ -51,7 +47,7 @@ pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<V
     }
 }
 
-fn read_list(object: Item<'_, '_>, kind: &str, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
+fn read_list(object: &Item<'_, '_>, kind: &str, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
     let findings = &mut reader.findings;
     let Some(list) = Fields::of(object, object.node.span, LIST_FIELDS, findings) else {
         return;
@@ -94,7 +90,7 @@ fn unknown_version(version: &str, allowed: &[&str]) -> Problem {
     problem.maybe_help(nearest(version, allowed.iter().copied()).map(did_you_mean))
 }
 
-fn read_object(object: Item<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Valid> {
+fn read_object(object: &Item<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Valid> {
     let findings = &mut reader.findings;
     let span = object.node.span;
     // What another kind of object may contain is not ours to judge.
@@ -135,7 +131,7 @@ fn nameless(dialect: Dialect) -> DocumentId {
 }
 
 /// Which operator's object it is, or that it is none.
-fn dialect(object: Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect> {
+fn dialect(object: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect> {
     let all: Vec<&str> = OBJECT_FIELDS.to_vec();
     let fields = Fields::unchecked(object, object.node.span)?;
     if !fields.has("apiVersion") && !fields.has("kind") {
@@ -212,12 +208,8 @@ fn name(
         );
         return None;
     };
-    let item = Item {
-        node: &entry.node,
-        field: "metadata",
-        index: None,
-    };
-    let Some(metadata) = Fields::unchecked(item, entry.key_span) else {
+    let item = Item::named("metadata", &entry.node);
+    let Some(metadata) = Fields::unchecked(&item, entry.key_span) else {
         findings.error(entry.node.span, item.must_be("a mapping"));
         return None;
     };

@@ -1,6 +1,7 @@
 //! Hands out the fields of a mapping by name, typed, and reports those that nobody knows.
 
 use std::fmt;
+use std::rc::Rc;
 
 use super::diagnostic::{Problem, Span};
 use super::findings::Findings;
@@ -15,9 +16,11 @@ pub(super) struct At<T> {
 }
 
 /// A value with the field that it is the value of.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Item<'n, 't> {
     pub(super) node: &'n Node<'t>,
+    /// The mapping that the field is in; empty where that goes without saying.
+    pub(super) owner: Rc<str>,
     pub(super) field: &'n str,
     /// Its position, where the field is a list.
     pub(super) index: Option<usize>,
@@ -25,6 +28,9 @@ pub(super) struct Item<'n, 't> {
 
 impl fmt::Display for Item<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.owner.is_empty() {
+            write!(f, "{}.", self.owner)?;
+        }
         match self.index {
             Some(index) => write!(f, "{}[{index}]", self.field),
             None => f.write_str(self.field),
@@ -32,7 +38,17 @@ impl fmt::Display for Item<'_, '_> {
     }
 }
 
-impl Item<'_, '_> {
+impl<'n, 't> Item<'n, 't> {
+    /// A value by itself, under a name of its own.
+    pub(super) fn named(field: &'n str, node: &'n Node<'t>) -> Self {
+        Self {
+            node,
+            owner: "".into(),
+            field,
+            index: None,
+        }
+    }
+
     /// The problem that this is not what it must be.
     pub(super) fn must_be(&self, wanted: &str) -> Problem {
         let message = format!("`{self}` must be {wanted}, not {}", self.node.kind());
@@ -44,7 +60,7 @@ impl Item<'_, '_> {
 #[derive(Clone)]
 pub(super) struct Fields<'n, 't> {
     /// What the mapping is the value of, such as `spec`.
-    pub(super) name: String,
+    pub(super) name: Rc<str>,
     /// Where it is named: what is missing is reported there.
     pub(super) span: Span,
     entries: &'n [Entry<'t>],
@@ -53,7 +69,7 @@ pub(super) struct Fields<'n, 't> {
 impl<'n, 't> Fields<'n, 't> {
     /// The fields of `item`, which is named at `span`; unknown ones are reported at once.
     pub(super) fn of(
-        item: Item<'n, 't>,
+        item: &Item<'n, 't>,
         span: Span,
         known: &[&str],
         findings: &mut Findings<'_>,
@@ -67,10 +83,10 @@ impl<'n, 't> Fields<'n, 't> {
     }
 
     /// The fields of `item` where others than the known ones are welcome; `None` if it has none.
-    pub(super) fn unchecked(item: Item<'n, 't>, span: Span) -> Option<Self> {
+    pub(super) fn unchecked(item: &Item<'n, 't>, span: Span) -> Option<Self> {
         match &item.node.value {
             Value::Map(entries) => Some(Self {
-                name: item.to_string(),
+                name: item.to_string().into(),
                 span,
                 entries,
             }),
@@ -86,7 +102,7 @@ impl<'n, 't> Fields<'n, 't> {
         findings: &mut Findings<'_>,
     ) -> Option<Self> {
         let entry = self.entry(name)?;
-        Self::of(item(name, entry), entry.key_span, known, findings)
+        Self::of(&self.item(name, entry), entry.key_span, known, findings)
     }
 
     fn report_unknown(&self, known: &[&str], findings: &mut Findings<'_>) {
@@ -131,7 +147,7 @@ impl<'n, 't> Fields<'n, 't> {
         findings: &mut Findings<'_>,
         reader: impl FnOnce(&Item<'n, 't>) -> Result<T, Problem>,
     ) -> Option<At<T>> {
-        read(&item(name, self.entry(name)?), findings, reader)
+        read(&self.item(name, self.entry(name)?), findings, reader)
     }
 
     /// The values of a field that is a list, each read by `reader`.
@@ -155,16 +171,33 @@ impl<'n, 't> Fields<'n, 't> {
         let list: &'n [Node<'t>] = match self.entry(name).map(|entry| (entry, &entry.node.value)) {
             Some((_, Value::List(list))) => list,
             Some((entry, _)) => {
-                findings.error(entry.node.span, item(name, entry).must_be("a list"));
+                findings.error(entry.node.span, self.item(name, entry).must_be("a list"));
                 &[]
             }
             None => &[],
         };
+        let owner = self.owner();
         list.iter().enumerate().map(move |(index, node)| Item {
             node,
+            owner: Rc::clone(&owner),
             field: name,
             index: Some(index),
         })
+    }
+
+    fn item(&self, field: &'n str, entry: &'n Entry<'t>) -> Item<'n, 't> {
+        Item {
+            owner: self.owner(),
+            ..Item::named(field, &entry.node)
+        }
+    }
+
+    /// How fields of this mapping are told from those of others: `spec` goes without saying.
+    fn owner(&self) -> Rc<str> {
+        match &*self.name {
+            "spec" | "document" => "".into(),
+            _ => Rc::clone(&self.name),
+        }
     }
 
     /// Reports that a required field is missing.
@@ -190,14 +223,6 @@ impl<'n, 't> Fields<'n, 't> {
             self.report_missing(name, wanted, findings);
         }
         self.read(name, findings, reader)
-    }
-}
-
-fn item<'n, 't>(field: &'n str, entry: &'n Entry<'t>) -> Item<'n, 't> {
-    Item {
-        node: &entry.node,
-        field,
-        index: None,
     }
 }
 

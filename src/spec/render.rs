@@ -1,8 +1,6 @@
 //! Shows a diagnostic the way rustc does: the sentence, the place, the line, a caret, the advice.
 
-use annotate_snippets::{
-    Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet,
-};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::diagnostic::{Diagnostic, Severity, Spot, path_of};
 use crate::model::FileName;
@@ -16,7 +14,7 @@ pub fn render(diagnostic: &Diagnostic, files: &[FileName], colour: bool) -> Stri
     };
     let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()));
     group = match &diagnostic.spot {
-        Some(spot) => group.elements(shown(
+        Some(spot) => group.element(shown(
             spot,
             files,
             AnnotationKind::Primary,
@@ -25,7 +23,7 @@ pub fn render(diagnostic: &Diagnostic, files: &[FileName], colour: bool) -> Stri
         None => group.element(Origin::path(path_of(files, diagnostic.file))),
     };
     if let Some((spot, label)) = &diagnostic.related {
-        group = group.elements(shown(spot, files, AnnotationKind::Context, label));
+        group = group.element(shown(spot, files, AnnotationKind::Context, label));
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
@@ -34,24 +32,40 @@ pub fn render(diagnostic: &Diagnostic, files: &[FileName], colour: bool) -> Stri
         true => Renderer::styled().hyperlink(false),
         false => Renderer::plain(),
     };
-    renderer.render(&[group])
+    let related = diagnostic.related.iter().map(|(spot, _)| spot);
+    let spots = diagnostic.spot.iter().chain(related);
+    spots.fold(renderer.render(&[group]), |text, spot| {
+        with_true_column(text, spot, files)
+    })
 }
 
-/// A place: where it is (said here, because the snippet may be a window of a long line and would
-/// count columns from its own beginning), and the line itself.
+/// A place with its line.
 fn shown<'a>(
     spot: &'a Spot,
     files: &'a [FileName],
     kind: AnnotationKind,
     label: &'a str,
-) -> [Element<'a>; 2] {
+) -> Snippet<'a, Annotation<'a>> {
     let (line, marked) = spot.source();
-    let origin = Origin::path(path_of(files, spot.file))
-        .line(spot.span.line as usize)
-        .char_column(spot.span.column as usize);
     let annotation: Annotation<'a> = kind.span(marked);
-    let snippet = Snippet::source(line)
+    Snippet::source(line)
+        .path(path_of(files, spot.file))
         .line_start(spot.span.line as usize)
-        .annotation(annotation.label((!label.is_empty()).then_some(label)));
-    [origin.into(), snippet.into()]
+        .annotation(annotation.label((!label.is_empty()).then_some(label)))
+}
+
+/// The renderer counts columns from the beginning of what it is given. Of a long line that is a
+/// window (a megabyte of JSON on one line would take it seconds), so its count is put right.
+fn with_true_column(text: String, spot: &Spot, files: &[FileName]) -> String {
+    let (line, marked) = spot.source();
+    let seen = line[..marked.start].chars().count() + 1;
+    if seen == spot.span.column as usize {
+        return text;
+    }
+    let place = format!("{}:{}:", path_of(files, spot.file), spot.span.line);
+    text.replacen(
+        &format!("{place}{seen}"),
+        &format!("{place}{}", spot.span.column),
+        1,
+    )
 }

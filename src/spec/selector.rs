@@ -44,11 +44,7 @@ fn match_labels(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Vec<Req
     let Some(entry) = fields.entry("matchLabels") else {
         return Vec::new();
     };
-    let item = Item {
-        node: &entry.node,
-        field: "matchLabels",
-        index: None,
-    };
+    let item = Item::named("matchLabels", &entry.node);
     let Value::Map(labels) = &entry.node.value else {
         findings.error(entry.node.span, item.must_be("a mapping of labels"));
         return Vec::new();
@@ -58,11 +54,7 @@ fn match_labels(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Vec<Req
         if let Err(problem) = valid_key(&label.key) {
             findings.error(label.key_span, problem);
         }
-        let item = Item {
-            node: &label.node,
-            field: &label.key,
-            index: None,
-        };
+        let item = Item::named(&label.key, &label.node);
         if let Some(value) = read_item(&item, findings, label_value) {
             requirements.push(Requirement {
                 key: label.key.to_string(),
@@ -83,7 +75,7 @@ pub(super) fn expressions(
     items
         .into_iter()
         .filter_map(|item| {
-            let fields = Fields::of(item, item.node.span, REQUIREMENT_FIELDS, findings)?;
+            let fields = Fields::of(&item, item.node.span, REQUIREMENT_FIELDS, findings)?;
             requirement(&fields, findings)
         })
         .collect()

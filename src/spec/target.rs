@@ -219,7 +219,7 @@ fn gateways(
         });
     }
     for item in spec.items("gateways", findings) {
-        let Some(fields) = Fields::of(item, item.node.span, GATEWAY_FIELDS, findings) else {
+        let Some(fields) = Fields::of(&item, item.node.span, GATEWAY_FIELDS, findings) else {
             continue;
         };
         list.extend(gateway(&fields, interface, check.as_ref(), findings));

@@ -266,7 +266,10 @@ impl<'t> Tree<'t> {
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
-        let message = format!("more than {MAX_NODES} values in one document");
+        let message = format!(
+            "more than {} million values in one document",
+            MAX_NODES / 1_000_000
+        );
         let help = "split the document; each alias (`*name`) counts as much as what it stands for";
         Err(fatal(
             span,
@@ -492,7 +495,7 @@ fn unknown_tag(tag: &str) -> Problem {
 fn syntax(error: &ScanError) -> Stop {
     let (what, help) = explained(error.kind());
     let message = format!("not valid YAML: {what}");
-    let mut problem = Problem::new(message, "the reader could not go on here");
+    let mut problem = Problem::new(message, "reading stopped here");
     if let Some(help) = help {
         problem = problem.help(help);
     }
@@ -525,7 +528,9 @@ fn explained(kind: &ErrorKind) -> (String, Option<&'static str>) {
             "the indentation does not fit",
             "line up with the lines above",
         ),
-        K::UnclosedQuotedScalar => ("a quote is not closed", "add the closing quote"),
+        K::UnclosedQuotedScalar | K::DocumentIndicatorInQuotedScalar => {
+            ("a quote is not closed", "add the closing quote")
+        }
         K::UnknownAnchor => (
             "an alias (`*name`) has no anchor (`&name`) before it",
             "define the anchor first",
