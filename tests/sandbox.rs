@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use srsync::kernel::sandbox::{SandboxError, Sandboxed, enter, populate};
-use srsync::kernel::{Change, Interest, Kernel};
+use srsync::kernel::{Change, Interest, Kernel, Tables};
 use srsync::model::{
     Address, IfIndex, Link, Metric, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs,
     RouteKey, RouteType, Scope, TableId, Weight,
@@ -38,7 +38,7 @@ const TESTS: [(&str, fn()); 5] = [
 fn everything() -> Interest {
     Interest {
         protocol: Protocol::SRSYNC,
-        tables: BTreeSet::from([TableId::MAIN, TableId::new(1000)]),
+        tables: Tables::Only(BTreeSet::from([TableId::MAIN, TableId::new(1000)])),
         lookups: BTreeSet::new(),
     }
 }

@@ -18,7 +18,7 @@ use nix::libc;
 use super::apply::{ANY_SCOPE, Batch};
 use super::error::KernelError;
 use super::route::Request;
-use super::{Failure, Interest, Kernel};
+use super::{Failure, Interest, Kernel, Tables};
 use crate::model::{
     Address, IfIndex, Link, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs, TableId,
 };
@@ -183,7 +183,7 @@ impl Places {
 fn interest(routes: &[ObservedRoute]) -> Interest {
     Interest {
         protocol: Protocol::KERNEL,
-        tables: routes.iter().map(|route| route.route.key.table).collect(),
+        tables: Tables::Only(routes.iter().map(|route| route.route.key.table).collect()),
         lookups: BTreeSet::new(),
     }
 }

@@ -59,12 +59,8 @@ pub fn parse_config(file: FileId, text: &str, names: &Names) -> (File, Vec<Diagn
     let mut trees = Documents::of(text);
     let mut config = File::default();
     if let Some(node) = trees.next(&mut findings) {
-        let item = Item {
-            node: &node,
-            field: "config",
-            index: None,
-        };
-        if let Some(fields) = Fields::of(item, node.span, FIELDS, &mut findings) {
+        let item = Item::named("config", &node);
+        if let Some(fields) = Fields::of(&item, node.span, FIELDS, &mut findings) {
             config = read(&fields, names, &mut findings);
         }
         if let Some(second) = trees.next(&mut findings) {
@@ -146,11 +142,7 @@ fn node(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> (Option<String>
     };
     let name = value(node.read("name", findings, |item| Ok(text(item)?.to_owned())));
     let labels = node.entry("labels").map(|entry| {
-        let item = Item {
-            node: &entry.node,
-            field: "labels",
-            index: None,
-        };
+        let item = Item::named("labels", &entry.node);
         labels(&item, findings)
     });
     (name, labels)
@@ -163,11 +155,7 @@ fn labels(item: &Item<'_, '_>, findings: &mut Findings<'_>) -> Labels {
     };
     let mut labels = Labels::new();
     for entry in entries.iter() {
-        let value = Item {
-            node: &entry.node,
-            field: &entry.key,
-            index: None,
-        };
+        let value = Item::named(&entry.key, &entry.node);
         match text(&value) {
             Ok(text) => drop(labels.insert(entry.key.to_string(), text.to_owned())),
             Err(problem) => findings.error(entry.node.span, problem),
