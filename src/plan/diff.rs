@@ -95,7 +95,7 @@ impl<'a> Differ<'a> {
         let verdict = match self.judge.judge(claim) {
             Ok(wanted) => self.compare(wanted, ours, foreign),
             Err(blocked) => Verdict::Blocked(Box::new(Blocked {
-                stays: ours.first().map(|route| route.route.attrs.clone()),
+                occupant: ours.first().map(|route| route.route.attrs.clone()),
                 ..blocked
             })),
         };
@@ -143,7 +143,7 @@ impl<'a> Differ<'a> {
             (_, [other, ..]) => Verdict::Blocked(Box::new(Blocked {
                 state: State::Foreign,
                 reason: Arc::new(self.foreign(other, &wanted)),
-                stays: ours.first().map(|route| route.route.attrs.clone()),
+                occupant: Some(other.route.attrs.clone()),
             })),
         }
     }
@@ -181,7 +181,7 @@ impl<'a> Differ<'a> {
             verdict: Verdict::Blocked(Box::new(Blocked {
                 state: State::Conflict,
                 reason: Arc::new(Reason::new(ReasonCode::OtherDocument, message)),
-                stays: None,
+                occupant: None,
             })),
             warning: None,
         });

@@ -65,7 +65,7 @@ fn refused(reason: Arc<Reason>) -> Blocked {
     Blocked {
         state: State::Refused,
         reason,
-        stays: None,
+        occupant: None,
     }
 }
 
@@ -73,7 +73,7 @@ fn pending(reason: Arc<Reason>) -> Blocked {
     Blocked {
         state: State::Pending,
         reason,
-        stays: None,
+        occupant: None,
     }
 }
 
@@ -188,8 +188,8 @@ pub(super) fn removals(policy: &Policy, rows: &[Row], owned: usize) -> Removals 
         return Removals::Withheld(Reason::new(
             ReasonCode::EmptySet,
             format!(
-                "no route is wanted on this node, which would remove all {removed} that srsync \
-                 owns; if that is meant, set allowEmpty: true (--allow-empty), or use \
+                "no route is wanted on this node, so every route that srsync owns would go \
+                 ({removed}); if that is meant, set allowEmpty: true (--allow-empty), or use \
                  `srsync flush`"
             ),
         ));

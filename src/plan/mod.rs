@@ -86,8 +86,9 @@ pub struct Blocked {
     pub state: State,
     /// Why, and what to do.
     pub reason: Arc<Reason>,
-    /// A route of ours that is in the slot and stays: what a document claims is never removed.
-    pub stays: Option<Arc<RouteAttrs>>,
+    /// What is in the slot and stays there: somebody else's route, or one of ours, because what a
+    /// document claims is never removed.
+    pub occupant: Option<Arc<RouteAttrs>>,
 }
 
 /// One route and its verdict.

@@ -135,6 +135,8 @@ struct RowJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<AttrsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    occupant: Option<AttrsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
@@ -159,6 +161,7 @@ impl<'a> RowJson<'a> {
             reason: view.reason,
             attrs: view.attrs.map(|attrs| AttrsJson::of(report, attrs)),
             previous: view.previous.map(|attrs| AttrsJson::of(report, attrs)),
+            occupant: view.occupant.map(|attrs| AttrsJson::of(report, attrs)),
             warning: view.row.warning.as_deref(),
             document: document.map(|document| document.id.to_string()),
             file: claim.map(|claim| file(report, &claim.place)),

@@ -104,8 +104,10 @@ pub struct RowView<'a> {
     pub reason: Option<&'a Reason>,
     /// The route meant: what is wanted, or what goes; `None` where it could not be resolved.
     pub attrs: Option<&'a RouteAttrs>,
-    /// What was in the slot before, where that differs and was ours.
+    /// What was in the slot before, where it is replaced.
     pub previous: Option<&'a RouteAttrs>,
+    /// What is in the slot and stays, where the route wanted cannot be installed.
+    pub occupant: Option<&'a RouteAttrs>,
 }
 
 /// The numbers of a report.
@@ -172,14 +174,19 @@ impl<'a> Report<'a> {
 
 fn view<'a>(pass: &'a Pass, index: usize, row: &'a Row) -> RowView<'a> {
     let plan = &pass.plan;
-    let (action, attrs, previous) = match &row.verdict {
-        Verdict::Keep(attrs) => (Action::Keep, Some(&**attrs), None),
-        Verdict::Add(attrs) => (Action::Add, Some(&**attrs), None),
-        Verdict::Replace { from, to } => (Action::Replace, Some(&**to), Some(&**from)),
-        Verdict::Adopt { attrs, .. } => (Action::Adopt, Some(&**attrs), None),
-        Verdict::Remove(attrs) if plan.changes(row) => (Action::Remove, Some(&**attrs), None),
-        Verdict::Remove(attrs) => (Action::Withhold, Some(&**attrs), None),
-        Verdict::Blocked(blocked) => (Action::None, None, blocked.stays.as_deref()),
+    let (action, attrs) = match &row.verdict {
+        Verdict::Keep(attrs) => (Action::Keep, Some(&**attrs)),
+        Verdict::Add(attrs) => (Action::Add, Some(&**attrs)),
+        Verdict::Replace { to, .. } => (Action::Replace, Some(&**to)),
+        Verdict::Adopt { attrs, .. } => (Action::Adopt, Some(&**attrs)),
+        Verdict::Remove(attrs) if plan.changes(row) => (Action::Remove, Some(&**attrs)),
+        Verdict::Remove(attrs) => (Action::Withhold, Some(&**attrs)),
+        Verdict::Blocked(_) => (Action::None, None),
+    };
+    let (previous, occupant) = match &row.verdict {
+        Verdict::Replace { from, .. } => (Some(&**from), None),
+        Verdict::Blocked(blocked) => (None, blocked.occupant.as_deref()),
+        _ => (None, None),
     };
     let surprise = pass.outcome.as_ref().and_then(|ends| ends.get(&index));
     let (state, reason) = match (surprise, &row.verdict, &pass.outcome) {
@@ -200,5 +207,6 @@ fn view<'a>(pass: &'a Pass, index: usize, row: &'a Row) -> RowView<'a> {
         reason,
         attrs,
         previous,
+        occupant,
     }
 }

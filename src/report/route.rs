@@ -64,17 +64,21 @@ impl Report<'_> {
     }
 }
 
-/// Displays just where a route leads: ` via 10.0.0.1 dev eth1 src 10.0.0.2`.
+/// Displays just where a route leads: `via 10.0.0.1 dev eth1 src 10.0.0.2`, or `blackhole`.
 pub(super) struct WayText<'a>(pub(super) &'a RouteAttrs, pub(super) &'a [Link]);
 
 impl fmt::Display for WayText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.kind.name())?;
-        way(f, self.0, self.1)
+        let mut text = String::new();
+        if self.0.kind != RouteType::Unicast {
+            text += self.0.kind.name();
+        }
+        way(&mut text, self.0, self.1)?;
+        f.write_str(text.trim_start())
     }
 }
 
-fn way(f: &mut fmt::Formatter<'_>, attrs: &RouteAttrs, links: &[Link]) -> fmt::Result {
+fn way(f: &mut impl fmt::Write, attrs: &RouteAttrs, links: &[Link]) -> fmt::Result {
     match attrs.hops() {
         [only] => hop(f, only, links)?,
         several => {
@@ -100,7 +104,7 @@ fn way(f: &mut fmt::Formatter<'_>, attrs: &RouteAttrs, links: &[Link]) -> fmt::R
     Ok(())
 }
 
-fn hop(f: &mut fmt::Formatter<'_>, hop: &NextHop, links: &[Link]) -> fmt::Result {
+fn hop(f: &mut impl fmt::Write, hop: &NextHop, links: &[Link]) -> fmt::Result {
     if let Some(via) = hop.via {
         write!(f, " via {via}")?;
     }

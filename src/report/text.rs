@@ -136,12 +136,13 @@ impl Writer<'_> {
             }
             None => writeln!(self.out, "{painted}{line}")?,
         }
-        if let Some(previous) = view.previous.filter(|_| view.action == Action::Replace) {
-            let was = WayText(previous, &self.report.pass.links).to_string();
+        if let Some(previous) = view.previous {
+            let was = WayText(previous, &self.report.pass.links);
             writeln!(self.out, "      was {was}")?;
         }
         if let (Action::None, Some(state), Some(reason)) = (view.action, view.state, view.reason) {
             writeln!(self.out, "      {state}: {reason}")?;
+            self.occupant(view)?;
         }
         if let Some(warning) = &view.row.warning {
             writeln!(self.out, "      warning: {warning}")?;
@@ -197,11 +198,15 @@ impl Writer<'_> {
         if let Some(reason) = first.reason {
             writeln!(self.out, "      {reason}")?;
         }
-        if let Some(stays) = first.previous {
-            let stays = WayText(stays, &self.report.pass.links).to_string();
-            writeln!(self.out, "      until then this stays: {stays}")?;
-        }
-        Ok(())
+        self.occupant(first)
+    }
+
+    fn occupant(&mut self, view: &RowView<'_>) -> io::Result<()> {
+        let Some(occupant) = view.occupant else {
+            return Ok(());
+        };
+        let stays = WayText(occupant, &self.report.pass.links);
+        writeln!(self.out, "      in the slot, and stays: {stays}")
     }
 
     /// Warnings on routes that have no line of their own because they are in place.
@@ -310,7 +315,7 @@ fn alike(a: &RowView<'_>, b: &RowView<'_>) -> bool {
     let message = |reason: Option<&Reason>| reason.map(|reason| reason.message.clone());
     document(a) == document(b)
         && a.state == b.state
-        && a.previous == b.previous
+        && a.occupant == b.occupant
         && message(a.reason) == message(b.reason)
 }
 
