@@ -183,7 +183,7 @@ impl Loader<'_> {
             Err(error) => {
                 let mut problem = error.problem("the file");
                 if matches!(error, ReadError::Missing) {
-                    problem = problem.maybe_help(similar_name(path));
+                    problem = problem.maybe_help(similar_name(path, path));
                 }
                 self.diagnostics.push(Diagnostic::about_file(id, problem));
                 return;
@@ -251,7 +251,7 @@ fn included(
         let what = format!("the destinations of `{}`", path.display());
         let problem = error.problem(&what);
         match error {
-            ReadError::Missing => problem.maybe_help(similar_name(&path)),
+            ReadError::Missing => problem.maybe_help(similar_name(&path, Path::new(name))),
             _ => problem,
         }
     })?;
@@ -275,8 +275,8 @@ fn documents_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A name next to a missing one that may have been meant.
-fn similar_name(path: &Path) -> Option<String> {
+/// A name next to a missing one that may have been meant, written as the missing one is.
+fn similar_name(path: &Path, written: &Path) -> Option<String> {
     let wanted = path.file_name()?.to_str()?;
     let directory = match path.parent()? {
         parent if parent.as_os_str().is_empty() => Path::new("."),
@@ -289,5 +289,7 @@ fn similar_name(path: &Path) -> Option<String> {
         .collect();
     names.sort();
     let meant = nearest(wanted, names.iter().map(String::as_str))?;
-    Some(did_you_mean(&path.with_file_name(meant).to_string_lossy()))
+    Some(did_you_mean(
+        &written.with_file_name(meant).to_string_lossy(),
+    ))
 }

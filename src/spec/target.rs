@@ -62,6 +62,7 @@ pub(super) fn read(
             Some(Target::Lookup(lookup.value))
         }
         Way::Gateways => {
+            report_duplicates(&gateways, findings);
             let addresses: Vec<At<IpAddr>> =
                 gateways.iter().map(|gateway| gateway.address).collect();
             serve_all(&addresses, destinations, sound, findings);
@@ -136,7 +137,13 @@ fn in_order<'n, 't>(a: &'n Entry<'t>, b: &'n Entry<'t>) -> (&'n Entry<'t>, &'n E
 }
 
 fn report_no_way(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
-    let message = format!("`{}` does not say where packets go", spec.name);
+    if ["gateway", "gatewayLookup", "interface", "type"]
+        .iter()
+        .any(|name| spec.is_mistyped(name))
+    {
+        return;
+    }
+    let message = format!("{} does not say where packets go", spec.shown());
     let help = "add one of `gateway`, `gateways`, `gatewayLookup`, `interface`, or a `type` such as `blackhole`";
     findings.error(spec.span, Problem::new(message, "has no target").help(help));
 }
@@ -227,7 +234,6 @@ fn gateways(
     for written in &list {
         check_link_local(written, findings);
     }
-    report_duplicates(&list, findings);
     list
 }
 
@@ -311,29 +317,43 @@ fn serve_all(
     sound: bool,
     findings: &mut Findings<'_>,
 ) {
-    for gateway in gateways {
-        let family = Family::of(&gateway.value);
-        if destinations.lacks(family) {
-            let message = format!(
-                "the gateway {} is {family}, but no destination is",
-                gateway.value
+    let family_of = |gateway: &At<IpAddr>| Family::of(&gateway.value);
+    let served = |family: &Family| gateways.iter().any(|gateway| family_of(gateway) == *family);
+    let unserved = Family::BOTH
+        .into_iter()
+        .filter(|family| sound && !served(family));
+    let unserved = unserved
+        .filter_map(|family| destinations.first(family))
+        .next();
+    let useless = gateways
+        .iter()
+        .filter(|gateway| destinations.lacks(family_of(gateway)));
+    let mut told = false;
+    for gateway in useless {
+        let family = family_of(gateway);
+        let message = format!(
+            "the gateway {} is {family}, but no destination is",
+            gateway.value
+        );
+        let label = format!("no {family} destination to send here");
+        let mut problem = Problem::new(message, label);
+        if let Some((prefix, spot)) = unserved {
+            problem = problem.related(
+                spot.clone(),
+                format!("needs an {} gateway", prefix.family()),
             );
-            let label = format!("no {family} destination to send here");
-            findings.error(gateway.span, Problem::new(message, label));
         }
+        findings.error(gateway.span, problem);
+        told = true;
     }
-    for family in Family::BOTH {
-        let served = gateways
-            .iter()
-            .any(|gateway| Family::of(&gateway.value) == family);
-        if let Some((prefix, spot)) = destinations.first(family).filter(|_| sound && !served) {
-            let message = format!("no gateway serves {prefix}: it is {family}, and no gateway is");
-            let help = format!(
-                "add an {family} gateway, or move the {family} destinations to another document"
-            );
-            let label = format!("needs an {family} gateway");
-            findings.error_at(spot.clone(), Problem::new(message, label).help(help));
-        }
+    if let Some((prefix, spot)) = unserved.filter(|_| !told && !gateways.is_empty()) {
+        let family = prefix.family();
+        let message = format!("no gateway serves {prefix}: it is {family}, and no gateway is");
+        let help = format!(
+            "add an {family} gateway, or move the {family} destinations to another document"
+        );
+        let label = format!("needs an {family} gateway");
+        findings.error_at(spot.clone(), Problem::new(message, label).help(help));
     }
 }
 

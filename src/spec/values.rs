@@ -53,15 +53,14 @@ pub(super) fn boolean(item: &Item<'_, '_>) -> Read<bool> {
     match &item.node.value {
         Value::Bool(value) => Ok(*value),
         Value::Text(text) => {
-            let meant = match text.to_ascii_lowercase().as_str() {
-                "yes" | "y" | "on" | "true" => Some("true"),
-                "no" | "n" | "off" | "false" => Some("false"),
+            let found = quoted(text);
+            let message = format!("`{item}` must be `true` or `false`, not the text {found}");
+            let help = match text.to_ascii_lowercase().as_str() {
+                "true" | "false" => Some("write it without quotes".to_owned()),
+                "yes" | "y" | "on" => Some(format!("{found} is text in YAML 1.2; write `true`")),
+                "no" | "n" | "off" => Some(format!("{found} is text in YAML 1.2; write `false`")),
                 _ => None,
             };
-            let found = quoted(text);
-            let message = format!("`{item}` must be `true` or `false`, not {found}");
-            let help = meant
-                .map(|word| format!("{found} is text in YAML 1.2; write `{word}` without quotes"));
             Err(Problem::new(message, "must be `true` or `false`").maybe_help(help))
         }
         _ => Err(item.must_be("`true` or `false`")),
