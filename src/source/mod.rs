@@ -8,7 +8,7 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
@@ -88,6 +88,7 @@ pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
         names,
         root: only_directory(paths),
         files: Files::default(),
+        read: BTreeSet::new(),
         valid: Vec::new(),
         diagnostics: Vec::new(),
     };
@@ -119,11 +120,11 @@ struct Files {
 }
 
 impl Files {
-    /// The number of a file, and whether it is new.
-    fn add(&mut self, path: &Path, root: Option<&Path>) -> (FileId, bool) {
+    /// The number of a file.
+    fn add(&mut self, path: &Path, root: Option<&Path>) -> FileId {
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(id) = self.known.get(&canonical) {
-            return (*id, false);
+            return *id;
         }
         let label = root.and_then(|root| path.strip_prefix(root).ok());
         let label = label
@@ -131,7 +132,7 @@ impl Files {
             .unwrap_or(path);
         let id = self.name(&path.to_string_lossy(), &label.to_string_lossy());
         self.known.insert(canonical, id);
-        (id, true)
+        id
     }
 
     fn name(&mut self, path: &str, label: &str) -> FileId {
@@ -148,6 +149,8 @@ struct Loader<'a> {
     names: &'a Names,
     root: Option<PathBuf>,
     files: Files,
+    /// The files that were read as documents.
+    read: BTreeSet<FileId>,
     valid: Vec<Valid>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -165,7 +168,7 @@ impl Loader<'_> {
                 files.len()
             }
             Err(error) => {
-                let (id, _) = self.files.add(path, None);
+                let id = self.files.add(path, None);
                 let problem = ReadError::Os(error).problem("the directory");
                 self.diagnostics.push(Diagnostic::about_file(id, problem));
                 0
@@ -174,8 +177,9 @@ impl Loader<'_> {
     }
 
     fn file(&mut self, path: &Path) {
-        let (id, new) = self.files.add(path, self.root.as_deref());
-        if !new {
+        let id = self.files.add(path, self.root.as_deref());
+        // Also where it was already included as a list, it still has to be read as a document.
+        if !self.read.insert(id) {
             return;
         }
         let text = match read::file(path) {
@@ -223,8 +227,7 @@ impl Loader<'_> {
         // A file that several documents include says the same each time.
         self.diagnostics.dedup();
         let documents = self.valid.into_iter().map(|valid| valid.document);
-        let mut documents: Vec<Document> = documents.collect();
-        documents.sort_by(|a, b| a.id.cmp(&b.id));
+        let documents = documents.collect();
         Loaded {
             files: self.files.names,
             documents,
@@ -255,7 +258,7 @@ fn included(
             _ => problem,
         }
     })?;
-    let (file, _) = files.add(&path, root);
+    let file = files.add(&path, root);
     Ok(Included { file, text })
 }
 

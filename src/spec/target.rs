@@ -1,5 +1,6 @@
 //! Where the packets of a native document go: exactly one way of saying it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::destinations::Destinations;
@@ -232,7 +233,8 @@ fn gateways(
         list.extend(gateway(&fields, interface, check.as_ref(), findings));
     }
     for written in &list {
-        check_link_local(written, findings);
+        let help = "it exists on every link: name the one that is meant with `interface`";
+        check_link_local(written, help, findings);
     }
     list
 }
@@ -283,29 +285,27 @@ fn gateway(
 }
 
 /// fe80::1 is on every link.
-fn check_link_local(written: &Written, findings: &mut Findings<'_>) {
+fn check_link_local(written: &Written, help: &str, findings: &mut Findings<'_>) {
     let At { value, span } = written.address;
     let link_local = matches!(value, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if link_local && written.gateway.interface.is_none() {
         let message = format!("the link-local gateway {value} needs an `interface`");
-        let help =
-            "link-local addresses exist on every link: name the one that is meant with `interface`";
         findings.error(span, Problem::new(message, "on which link?").help(help));
     }
 }
 
 fn report_duplicates(list: &[Written], findings: &mut Findings<'_>) {
-    for (index, written) in list.iter().enumerate() {
-        let same = |other: &&Written| {
-            other.gateway.address == written.gateway.address
-                && other.gateway.interface == written.gateway.interface
-        };
-        if let Some(first) = list[..index].iter().find(same) {
+    let mut known: BTreeMap<_, &Written> = BTreeMap::new();
+    for written in list {
+        let identity = (written.gateway.address, &written.gateway.interface);
+        if let Some(first) = known.get(&identity) {
             let message = format!("the gateway {} is listed twice", written.address.value);
             let problem = Problem::new(message, "listed again")
                 .related(findings.spot(first.address.span), "first listed here")
                 .help("keep one of them; for a larger share use `weight`");
             findings.error(written.address.span, problem);
+        } else {
+            known.insert(identity, written);
         }
     }
 }
@@ -434,7 +434,9 @@ pub(super) fn single(
         weight: None,
         gateway,
     };
-    check_link_local(&written, findings);
+    let help =
+        "it exists on every link: write a document of `srsync.dev/v1alpha1`, which has `interface`";
+    check_link_local(&written, help, findings);
     serve_all(&[address], destinations, true, findings);
     Some(Target::Gateways(Gateways {
         list: vec![written.gateway],

@@ -14,6 +14,9 @@ use crate::model::{InterfaceName, Prefix, PrefixError};
 
 type Read<T> = Result<T, Problem>;
 
+/// Nothing longer than this was meant as an address.
+const LONGEST_HELPED: usize = 100;
+
 /// Text; a number or a boolean is not taken for it.
 pub(super) fn text<'n>(item: &Item<'n, '_>) -> Read<&'n str> {
     text_for(item, "text")
@@ -126,6 +129,9 @@ pub(super) fn address(item: &Item<'_, '_>) -> Read<IpAddr> {
 }
 
 fn address_help(text: &str) -> Option<String> {
+    if text.len() > LONGEST_HELPED {
+        return None;
+    }
     let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
     if is_address(text.trim()) {
         return Some("remove the spaces around the address".to_owned());
@@ -244,6 +250,9 @@ fn short(text: &str) -> String {
 }
 
 fn prefix_help(text: &str) -> Option<String> {
+    if text.len() > LONGEST_HELPED {
+        return None;
+    }
     if text.trim().parse::<Prefix>().is_ok() {
         return Some("remove the spaces around it".to_owned());
     }

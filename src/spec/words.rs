@@ -35,6 +35,9 @@ pub(crate) fn listed(words: &[&str], conjunction: &str) -> String {
 
 /// The known word that was most likely meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
     known
         .into_iter()

@@ -374,7 +374,7 @@ fn key_of<'t>(node: Node<'t>, findings: &mut Findings<'_>) -> (Text<'t>, Span) {
         Value::List(_) | Value::Map(_) => {
             let message = "a key must be text, not a collection";
             findings.error(node.span, Problem::new(message, "this is used as a key"));
-            Text::Source("")
+            Text::Source("[…]")
         }
     };
     (text, node.span)
