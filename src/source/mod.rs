@@ -8,7 +8,7 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
@@ -134,6 +134,7 @@ pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
         names,
         root: only_directory(paths),
         files: Files::default(),
+        read: BTreeSet::new(),
         valid: Vec::new(),
         diagnostics: Vec::new(),
     };
@@ -165,11 +166,11 @@ struct Files {
 }
 
 impl Files {
-    /// The number of a file, and whether it is new.
-    fn add(&mut self, path: &Path, root: Option<&Path>) -> (FileId, bool) {
+    /// The number of a file.
+    fn add(&mut self, path: &Path, root: Option<&Path>) -> FileId {
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(id) = self.known.get(&canonical) {
-            return (*id, false);
+            return *id;
         }
         let label = root.and_then(|root| path.strip_prefix(root).ok());
         let label = label
@@ -177,7 +178,7 @@ impl Files {
             .unwrap_or(path);
         let id = self.name(&path.to_string_lossy(), &label.to_string_lossy());
         self.known.insert(canonical, id);
-        (id, true)
+        id
     }
 
     fn name(&mut self, path: &str, label: &str) -> FileId {
@@ -194,6 +195,8 @@ struct Loader<'a> {
     names: &'a Names,
     root: Option<PathBuf>,
     files: Files,
+    /// The files that were read as documents.
+    read: BTreeSet<FileId>,
     valid: Vec<Valid>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -211,7 +214,7 @@ impl Loader<'_> {
                 files.len()
             }
             Err(error) => {
-                let (id, _) = self.files.add(path, None);
+                let id = self.files.add(path, None);
                 let problem = ReadError::Os(error).problem("the directory");
                 self.diagnostics.push(Diagnostic::about_file(id, problem));
                 0
@@ -220,8 +223,9 @@ impl Loader<'_> {
     }
 
     fn file(&mut self, path: &Path) {
-        let (id, new) = self.files.add(path, self.root.as_deref());
-        if !new {
+        let id = self.files.add(path, self.root.as_deref());
+        // Also where it was already included as a list, it still has to be read as a document.
+        if !self.read.insert(id) {
             return;
         }
         let text = match read::file(path) {
@@ -229,7 +233,7 @@ impl Loader<'_> {
             Err(error) => {
                 let mut problem = error.problem("the file");
                 if matches!(error, ReadError::Missing) {
-                    problem = problem.maybe_help(similar_name(path));
+                    problem = problem.maybe_help(similar_name(path, path));
                 }
                 self.diagnostics.push(Diagnostic::about_file(id, problem));
                 return;
@@ -269,8 +273,7 @@ impl Loader<'_> {
         // A file that several documents include says the same each time.
         self.diagnostics.dedup();
         let documents = self.valid.into_iter().map(|valid| valid.document);
-        let mut documents: Vec<Document> = documents.collect();
-        documents.sort_by(|a, b| a.id.cmp(&b.id));
+        let documents = documents.collect();
         Loaded {
             files: self.files.names,
             documents,
@@ -297,11 +300,11 @@ fn included(
         let what = format!("the destinations of `{}`", path.display());
         let problem = error.problem(&what);
         match error {
-            ReadError::Missing => problem.maybe_help(similar_name(&path)),
+            ReadError::Missing => problem.maybe_help(similar_name(&path, Path::new(name))),
             _ => problem,
         }
     })?;
-    let (file, _) = files.add(&path, root);
+    let file = files.add(&path, root);
     Ok(Included { file, text })
 }
 
@@ -321,8 +324,8 @@ fn documents_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A name next to a missing one that may have been meant.
-fn similar_name(path: &Path) -> Option<String> {
+/// A name next to a missing one that may have been meant, written as the missing one is.
+fn similar_name(path: &Path, written: &Path) -> Option<String> {
     let wanted = path.file_name()?.to_str()?;
     let directory = match path.parent()? {
         parent if parent.as_os_str().is_empty() => Path::new("."),
@@ -335,5 +338,7 @@ fn similar_name(path: &Path) -> Option<String> {
         .collect();
     names.sort();
     let meant = nearest(wanted, names.iter().map(String::as_str))?;
-    Some(did_you_mean(&path.with_file_name(meant).to_string_lossy()))
+    Some(did_you_mean(
+        &written.with_file_name(meant).to_string_lossy(),
+    ))
 }

@@ -64,6 +64,9 @@ impl ReadError {
             Self::NotAFile("a directory") => {
                 "give the directory itself as a path, or rename it so that it does not end like a document"
             }
+            Self::NotAFile("a named pipe") => {
+                "to read from another command, pipe it into standard input and give `-` as the path"
+            }
             Self::Os(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 "let the user that srsync runs as read it (`chmod`, `chown`)"
             }

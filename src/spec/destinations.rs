@@ -8,7 +8,7 @@ use super::fields::{At, Fields, Item};
 use super::findings::Findings;
 use super::values::{destination, destination_in, prefix, text};
 use super::words::quoted;
-use crate::model::{Destination, Family, Place, Prefix, PrefixSet};
+use crate::model::{Destination, Family, FileId, Place, Prefix, PrefixSet};
 
 /// The fields of an entry of `destinationsFrom`.
 pub const DESTINATIONS_FROM_FIELDS: &[&str] = &["file"];
@@ -80,7 +80,7 @@ pub(super) fn read(
         report_none(spec, findings);
         all.complete = false;
     }
-    let (list, note) = collapsed(std::mem::take(&mut all.list));
+    let (list, note) = collapsed(std::mem::take(&mut all.list), findings.file());
     all.list = list;
     let notes: Vec<String> = note.into_iter().collect();
     if let (Some(message), Some(entry)) = (
@@ -199,7 +199,7 @@ fn one_a_line(word: &str) -> Option<String> {
 }
 
 /// Sorts, and leaves out what another destination covers; says what in one sentence.
-fn collapsed(mut list: Vec<Destination>) -> (Vec<Destination>, Option<String>) {
+fn collapsed(mut list: Vec<Destination>, document: FileId) -> (Vec<Destination>, Option<String>) {
     // A covering prefix sorts right before what it covers; of equals the first written is kept.
     list.sort_unstable_by_key(|destination| (destination.prefix, destination.place));
     let mut left_out: Vec<(Destination, Destination)> = Vec::new();
@@ -215,25 +215,23 @@ fn collapsed(mut list: Vec<Destination>) -> (Vec<Destination>, Option<String>) {
         }
     });
     left_out.sort_unstable_by_key(|(this, _)| this.place);
-    let note = (!left_out.is_empty()).then(|| collapse_note(&left_out));
+    let note = (!left_out.is_empty()).then(|| collapse_note(&left_out, document));
     (list, note)
 }
 
-fn collapse_note(left_out: &[(Destination, Destination)]) -> String {
-    let named: Vec<String> = left_out
-        .iter()
-        .take(NAMED)
-        .map(|(this, kept)| {
-            let (line, other) = (this.place.line, kept.place.line);
-            match this.prefix == kept.prefix {
-                true => format!("{} of line {line} repeats line {other}", this.prefix),
-                false => format!(
-                    "{} of line {line} is in {} of line {other}",
-                    this.prefix, kept.prefix
-                ),
-            }
-        })
-        .collect();
+fn collapse_note(left_out: &[(Destination, Destination)], document: FileId) -> String {
+    let line = |destination: &Destination| match destination.place {
+        Place { file, line } if file == document => format!("line {line}"),
+        Place { line, .. } => format!("line {line} of a file"),
+    };
+    let named = left_out.iter().take(NAMED).map(|(this, kept)| {
+        let (prefix, at, other) = (this.prefix, line(this), line(kept));
+        match prefix == kept.prefix {
+            true => format!("{prefix} ({at}) repeats {other}"),
+            false => format!("{prefix} ({at}) is in {} ({other})", kept.prefix),
+        }
+    });
+    let named: Vec<String> = named.collect();
     let count = left_out.len();
     let noun = if count == 1 {
         "destination is"

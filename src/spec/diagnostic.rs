@@ -123,8 +123,8 @@ pub struct Diagnostic {
     pub message: String,
     /// Short text for the marked place: what is wrong there, or what is allowed.
     pub label: String,
-    /// Another place that is part of the story, and what it has to do with it.
-    pub related: Option<(Spot, String)>,
+    /// Another place that is part of the story.
+    pub related: Option<Box<Related>>,
     /// What to do about it.
     pub help: Option<String>,
 }
@@ -176,11 +176,11 @@ impl Diagnostic {
             message: &self.message,
             label: &self.label,
             help: self.help.as_deref(),
-            related: self.related.as_ref().map(|(spot, label)| RelatedView {
-                file: path_of(files, spot.file),
-                line: spot.span.line,
-                column: spot.span.column,
-                label,
+            related: self.related.as_ref().map(|related| RelatedView {
+                file: path_of(files, related.spot.file),
+                line: related.spot.span.line,
+                column: related.spot.span.column,
+                label: &related.label,
             }),
         }
     }
@@ -191,12 +191,21 @@ pub(super) fn path_of(files: &[FileName], file: FileId) -> &str {
     files.get(file.0 as usize).map_or("?", |name| &name.path)
 }
 
+/// Another place that is part of the story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// The place.
+    pub spot: Spot,
+    /// What it has to do with it.
+    pub label: String,
+}
+
 /// What is wrong, without where: [`Diagnostic`] adds that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub(crate) message: String,
     pub(crate) label: String,
-    pub(crate) related: Option<(Spot, String)>,
+    pub(crate) related: Option<Box<Related>>,
     pub(crate) help: Option<String>,
 }
 
@@ -227,7 +236,8 @@ impl Problem {
     /// Shows another place as well.
     #[must_use]
     pub fn related(mut self, spot: Spot, label: impl Into<String>) -> Self {
-        self.related = Some((spot, label.into()));
+        let label = label.into();
+        self.related = Some(Box::new(Related { spot, label }));
         self
     }
 }

@@ -203,7 +203,7 @@ fn name(
     let Some(entry) = fields.entry("metadata") else {
         fields.report_missing(
             "metadata",
-            "`metadata: {name: …}`, the name of the document",
+            "a mapping with the `name` of the document",
             findings,
         );
         return None;
@@ -242,10 +242,11 @@ fn dns_name(item: &Item<'_, '_>, longest: usize, dotted: bool) -> Result<String,
     }
     let field = &item.field;
     let message = format!("{} cannot be a {field} in Kubernetes", quoted(name));
-    let dots = if dotted { "`-` and `.`" } else { "and `-`" };
-    let label = format!(
-        "up to {longest} small letters, digits, {dots}, beginning and ending with a letter or digit"
-    );
+    let letters = match dotted {
+        true => "lowercase letters, digits, `-` and `.`",
+        false => "lowercase letters, digits and `-`",
+    };
+    let label = format!("up to {longest} {letters}, with a letter or digit at both ends");
     let fixed = name.to_lowercase().replace(['_', ' '], "-");
     let suggestion =
         (fixed != name && fixed.split('.').all(is_label)).then(|| did_you_mean(&fixed));

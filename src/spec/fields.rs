@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::diagnostic::{Problem, Span};
 use super::findings::Findings;
-use super::words::{did_you_mean, either, nearest, quoted};
+use super::words::{did_you_mean, listed, nearest, quoted};
 use super::yaml::{Entry, Node, Value};
 
 /// A value with where it is written.
@@ -51,7 +51,8 @@ impl<'n, 't> Item<'n, 't> {
 
     /// The problem that this is not what it must be.
     pub(super) fn must_be(&self, wanted: &str) -> Problem {
-        let message = format!("`{self}` must be {wanted}, not {}", self.node.kind());
+        let kind = self.node.kind();
+        let message = format!("{} must be {wanted}, not {kind}", shown(&self.to_string()));
         Problem::new(message, format!("must be {wanted}"))
     }
 }
@@ -64,6 +65,8 @@ pub(super) struct Fields<'n, 't> {
     /// Where it is named: what is missing is reported there.
     pub(super) span: Span,
     entries: &'n [Entry<'t>],
+    /// Its fields; none where others are welcome.
+    known: &'static [&'static str],
 }
 
 impl<'n, 't> Fields<'n, 't> {
@@ -71,14 +74,15 @@ impl<'n, 't> Fields<'n, 't> {
     pub(super) fn of(
         item: &Item<'n, 't>,
         span: Span,
-        known: &[&str],
+        known: &'static [&'static str],
         findings: &mut Findings<'_>,
     ) -> Option<Self> {
         let Some(fields) = Self::unchecked(item, span) else {
             findings.error(item.node.span, item.must_be("a mapping"));
             return None;
         };
-        fields.report_unknown(known, findings);
+        let fields = Self { known, ..fields };
+        fields.report_unknown(findings);
         Some(fields)
     }
 
@@ -89,6 +93,7 @@ impl<'n, 't> Fields<'n, 't> {
                 name: item.to_string().into(),
                 span,
                 entries,
+                known: &[],
             }),
             _ => None,
         }
@@ -98,30 +103,42 @@ impl<'n, 't> Fields<'n, 't> {
     pub(super) fn inside(
         &self,
         name: &'n str,
-        known: &[&str],
+        known: &'static [&'static str],
         findings: &mut Findings<'_>,
     ) -> Option<Self> {
         let entry = self.entry(name)?;
         Self::of(&self.item(name, entry), entry.key_span, known, findings)
     }
 
-    fn report_unknown(&self, known: &[&str], findings: &mut Findings<'_>) {
-        for entry in self.entries {
-            if known.contains(&&*entry.key) {
-                continue;
-            }
-            let message = format!("unknown field {} in `{}`", quoted(&entry.key), self.name);
-            let problem = Problem::new(message, "not a known field").help(
-                match nearest(&entry.key, known.iter().copied()) {
-                    Some(meant) => did_you_mean(meant),
-                    None => format!(
-                        "the known fields are {}",
-                        either(known).replace(" or ", " and ")
-                    ),
-                },
-            );
+    fn report_unknown(&self, findings: &mut Findings<'_>) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| !self.known.contains(&&*entry.key))
+        {
+            let message = format!("unknown field {} in {}", quoted(&entry.key), self.shown());
+            let help = match (nearest(&entry.key, self.known.iter().copied()), self.known) {
+                (Some(meant), _) => did_you_mean(meant),
+                (None, []) => "no field is known here".to_owned(),
+                (None, [only]) => format!("the only known field is `{only}`"),
+                (None, known) => format!("the known fields are {}", listed(known, "and")),
+            };
+            let problem = Problem::new(message, "not a known field").help(help);
             findings.error(entry.key_span, problem);
         }
+    }
+
+    /// Whether an unknown field looks as if this one was meant: then it is no use to say that
+    /// this one is missing, too.
+    pub(super) fn is_mistyped(&self, name: &str) -> bool {
+        let unknown = |entry: &&Entry<'_>| !self.known.contains(&&*entry.key);
+        let mut unknown = self.entries.iter().filter(unknown);
+        !self.known.is_empty() && unknown.any(|entry| nearest(&entry.key, [name]).is_some())
+    }
+
+    /// What the mapping is, in a sentence.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.name)
     }
 
     /// The key and value of a field, even where the value is null (`icmp:`).
@@ -171,7 +188,12 @@ impl<'n, 't> Fields<'n, 't> {
         let list: &'n [Node<'t>] = match self.entry(name).map(|entry| (entry, &entry.node.value)) {
             Some((_, Value::List(list))) => list,
             Some((entry, _)) => {
-                findings.error(entry.node.span, self.item(name, entry).must_be("a list"));
+                let problem = self.item(name, entry).must_be("a list");
+                let help = match &entry.node.value {
+                    Value::Text(text) => Some(format!("put it in brackets: [{}]", &**text)),
+                    _ => None,
+                };
+                findings.error(entry.node.span, problem.maybe_help(help));
                 &[]
             }
             None => &[],
@@ -202,11 +224,14 @@ impl<'n, 't> Fields<'n, 't> {
 
     /// Reports that a required field is missing.
     pub(super) fn report_missing(&self, name: &str, wanted: &str, findings: &mut Findings<'_>) {
+        if self.is_mistyped(name) {
+            return;
+        }
         let (span, label) = match self.written(name) {
             Some(entry) => (entry.key_span, format!("`{name}` has no value")),
             None => (self.span, format!("`{name}` is missing")),
         };
-        let message = format!("`{}` has no `{name}`", self.name);
+        let message = format!("{} has no `{name}`", self.shown());
         let help = format!("add `{name}`: {wanted}");
         findings.error(span, Problem::new(message, label).help(help));
     }
@@ -223,6 +248,14 @@ impl<'n, 't> Fields<'n, 't> {
             self.report_missing(name, wanted, findings);
         }
         self.read(name, findings, reader)
+    }
+}
+
+/// A name in a sentence; a document has none.
+fn shown(name: &str) -> String {
+    match name {
+        "document" => "the document".to_owned(),
+        name => format!("`{name}`"),
     }
 }
 

@@ -12,7 +12,9 @@ pub(crate) struct Findings<'t> {
     text: &'t str,
     list: Vec<Diagnostic>,
     errors: usize,
+    /// Findings beyond the limit: how many, and where the first of them is.
     dropped: usize,
+    dropped_at: Option<Spot>,
 }
 
 impl<'t> Findings<'t> {
@@ -23,6 +25,7 @@ impl<'t> Findings<'t> {
             list: Vec::new(),
             errors: 0,
             dropped: 0,
+            dropped_at: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl<'t> Findings<'t> {
             self.push(diagnostic);
         }
         self.dropped += other.dropped;
+        self.dropped_at = self.dropped_at.take().or(other.dropped_at);
         self.errors = errors;
     }
 
@@ -71,10 +75,10 @@ impl<'t> Findings<'t> {
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(Diagnostic::order);
         self.list.dedup();
-        if self.dropped > 0 {
-            let more = format!("{} more problems in this file are not shown", self.dropped);
-            let more = Problem::new(more, "").help("mend these first, then look again");
-            self.list.push(Diagnostic::about_file(self.file, more));
+        if let Some(spot) = self.dropped_at {
+            let more = format!("{} more problems are not shown", self.dropped);
+            let more = Problem::new(more, "from here on").help("mend those above, then look again");
+            self.list.push(Diagnostic::at(Severity::Error, spot, more));
         }
         self.list
     }
@@ -86,6 +90,7 @@ impl<'t> Findings<'t> {
             self.list.push(diagnostic);
         } else {
             self.dropped += 1;
+            self.dropped_at = self.dropped_at.take().or(diagnostic.spot);
         }
     }
 }

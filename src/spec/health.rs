@@ -131,7 +131,10 @@ fn report_empty(fields: &Fields<'_, '_>, name: &str, example: &str, findings: &m
         .written(name)
         .filter(|entry| matches!(entry.node.value, Value::Null))
     {
-        let problem = Problem::new(format!("`{name}` has no `port`"), "has no value");
+        let problem = Problem::new(
+            format!("`{}.{name}` has no `port`", fields.name),
+            "has no value",
+        );
         findings.error(
             entry.key_span,
             problem.help(format!("write for example {example}")),

@@ -24,13 +24,11 @@ mod values;
 mod words;
 pub mod yaml;
 
-use std::collections::BTreeMap;
-
-pub use diagnostic::{Diagnostic, Problem, Severity, Span, Spot};
+pub use diagnostic::{Diagnostic, Problem, Related, Severity, Span, Spot};
 pub use render::render;
 pub(crate) use words::{did_you_mean, nearest};
 
-use crate::model::{Document, DocumentId, FileId, Names};
+use crate::model::{Document, FileId, Names};
 use findings::Findings;
 
 /// A file of `destinationsFrom`, read by the caller.
@@ -107,31 +105,28 @@ pub fn parse(file: FileId, text: &str, context: Context<'_>) -> Parsed {
     }
 }
 
-/// Takes out the documents whose identity is not theirs alone: which one is meant, nobody can say.
+/// Sorts documents by identity and takes out those whose identity is not theirs alone: which one
+/// is meant, nobody can say.
 pub fn take_ambiguous(documents: &mut Vec<Valid>) -> Vec<Diagnostic> {
-    let mut first: BTreeMap<DocumentId, (Spot, bool)> = BTreeMap::new();
+    // Stable: of two with one name, the first read stays first.
+    documents.sort_by(|a, b| a.document.id.cmp(&b.document.id));
     let mut diagnostics = Vec::new();
-    for Valid { document, name } in documents.iter() {
-        let known = first.entry(document.id.clone());
-        let mut is_new = false;
-        let (spot, ambiguous) = known.or_insert_with(|| {
-            is_new = true;
-            (name.clone(), false)
-        });
-        if is_new {
+    for namesakes in documents.chunk_by(|a, b| a.document.id == b.document.id) {
+        let [first, others @ ..] = namesakes else {
             continue;
+        };
+        for Valid { document, name } in others {
+            let message = format!("there are two documents named `{}`", document.id);
+            let problem = Problem::new(message, "the name is taken")
+                .related(first.name.clone(), "first used here")
+                .help("give each document a name of its own");
+            diagnostics.push(Diagnostic::at(Severity::Error, name.clone(), problem));
         }
-        *ambiguous = true;
-        let message = format!("there are two documents named `{}`", document.id);
-        let problem = Problem::new(message, "the name is taken")
-            .related(spot.clone(), "first used here")
-            .help("give each document a name of its own");
-        diagnostics.push(Diagnostic::at(Severity::Error, name.clone(), problem));
     }
-    documents.retain(|valid| {
-        first
-            .get(&valid.document.id)
-            .is_none_or(|(_, ambiguous)| !ambiguous)
-    });
+    if !diagnostics.is_empty() {
+        let unique = documents.chunk_by(|a, b| a.document.id == b.document.id);
+        let unique = unique.filter(|namesakes| namesakes.len() == 1);
+        *documents = unique.flatten().cloned().collect();
+    }
     diagnostics
 }

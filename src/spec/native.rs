@@ -119,7 +119,10 @@ fn source(
             format!("the source {value} is {family}, but the destination {prefix} is not");
         let problem = Problem::new(message, format!("an {family} address"))
             .related(spot.clone(), format!("not an {family} destination"))
-            .help("write one document for each family");
+            .help(match destinations.first(family) {
+                Some(_) => "write one document for each family".to_owned(),
+                None => format!("give an {} address", prefix.family()),
+            });
         findings.error(span, problem);
     }
     Some(value)

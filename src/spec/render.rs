@@ -22,8 +22,9 @@ pub fn render(diagnostic: &Diagnostic, files: &[FileName], colour: bool) -> Stri
         )),
         None => group.element(Origin::path(path_of(files, diagnostic.file))),
     };
-    if let Some((spot, label)) = &diagnostic.related {
-        group = group.element(shown(spot, files, AnnotationKind::Context, label));
+    if let Some(related) = &diagnostic.related {
+        let kind = AnnotationKind::Context;
+        group = group.element(shown(&related.spot, files, kind, &related.label));
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
@@ -32,7 +33,7 @@ pub fn render(diagnostic: &Diagnostic, files: &[FileName], colour: bool) -> Stri
         true => Renderer::styled().hyperlink(false),
         false => Renderer::plain(),
     };
-    let related = diagnostic.related.iter().map(|(spot, _)| spot);
+    let related = diagnostic.related.iter().map(|related| &related.spot);
     let spots = diagnostic.spot.iter().chain(related);
     spots.fold(renderer.render(&[group]), |text, spot| {
         with_true_column(text, spot, files)

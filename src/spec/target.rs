@@ -1,5 +1,6 @@
 //! Where the packets of a native document go: exactly one way of saying it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::destinations::Destinations;
@@ -62,6 +63,7 @@ pub(super) fn read(
             Some(Target::Lookup(lookup.value))
         }
         Way::Gateways => {
+            report_duplicates(&gateways, findings);
             let addresses: Vec<At<IpAddr>> =
                 gateways.iter().map(|gateway| gateway.address).collect();
             serve_all(&addresses, destinations, sound, findings);
@@ -136,7 +138,13 @@ fn in_order<'n, 't>(a: &'n Entry<'t>, b: &'n Entry<'t>) -> (&'n Entry<'t>, &'n E
 }
 
 fn report_no_way(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
-    let message = format!("`{}` does not say where packets go", spec.name);
+    if ["gateway", "gatewayLookup", "interface", "type"]
+        .iter()
+        .any(|name| spec.is_mistyped(name))
+    {
+        return;
+    }
+    let message = format!("{} does not say where packets go", spec.shown());
     let help = "add one of `gateway`, `gateways`, `gatewayLookup`, `interface`, or a `type` such as `blackhole`";
     findings.error(spec.span, Problem::new(message, "has no target").help(help));
 }
@@ -225,9 +233,9 @@ fn gateways(
         list.extend(gateway(&fields, interface, check.as_ref(), findings));
     }
     for written in &list {
-        check_link_local(written, findings);
+        let help = "it exists on every link: name the one that is meant with `interface`";
+        check_link_local(written, help, findings);
     }
-    report_duplicates(&list, findings);
     list
 }
 
@@ -277,29 +285,27 @@ fn gateway(
 }
 
 /// fe80::1 is on every link.
-fn check_link_local(written: &Written, findings: &mut Findings<'_>) {
+fn check_link_local(written: &Written, help: &str, findings: &mut Findings<'_>) {
     let At { value, span } = written.address;
     let link_local = matches!(value, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if link_local && written.gateway.interface.is_none() {
         let message = format!("the link-local gateway {value} needs an `interface`");
-        let help =
-            "link-local addresses exist on every link: name the one that is meant with `interface`";
         findings.error(span, Problem::new(message, "on which link?").help(help));
     }
 }
 
 fn report_duplicates(list: &[Written], findings: &mut Findings<'_>) {
-    for (index, written) in list.iter().enumerate() {
-        let same = |other: &&Written| {
-            other.gateway.address == written.gateway.address
-                && other.gateway.interface == written.gateway.interface
-        };
-        if let Some(first) = list[..index].iter().find(same) {
+    let mut known: BTreeMap<_, &Written> = BTreeMap::new();
+    for written in list {
+        let identity = (written.gateway.address, &written.gateway.interface);
+        if let Some(first) = known.get(&identity) {
             let message = format!("the gateway {} is listed twice", written.address.value);
             let problem = Problem::new(message, "listed again")
                 .related(findings.spot(first.address.span), "first listed here")
                 .help("keep one of them; for a larger share use `weight`");
             findings.error(written.address.span, problem);
+        } else {
+            known.insert(identity, written);
         }
     }
 }
@@ -311,29 +317,43 @@ fn serve_all(
     sound: bool,
     findings: &mut Findings<'_>,
 ) {
-    for gateway in gateways {
-        let family = Family::of(&gateway.value);
-        if destinations.lacks(family) {
-            let message = format!(
-                "the gateway {} is {family}, but no destination is",
-                gateway.value
+    let family_of = |gateway: &At<IpAddr>| Family::of(&gateway.value);
+    let served = |family: &Family| gateways.iter().any(|gateway| family_of(gateway) == *family);
+    let unserved = Family::BOTH
+        .into_iter()
+        .filter(|family| sound && !served(family));
+    let unserved = unserved
+        .filter_map(|family| destinations.first(family))
+        .next();
+    let useless = gateways
+        .iter()
+        .filter(|gateway| destinations.lacks(family_of(gateway)));
+    let mut told = false;
+    for gateway in useless {
+        let family = family_of(gateway);
+        let message = format!(
+            "the gateway {} is {family}, but no destination is",
+            gateway.value
+        );
+        let label = format!("no {family} destination to send here");
+        let mut problem = Problem::new(message, label);
+        if let Some((prefix, spot)) = unserved {
+            problem = problem.related(
+                spot.clone(),
+                format!("needs an {} gateway", prefix.family()),
             );
-            let label = format!("no {family} destination to send here");
-            findings.error(gateway.span, Problem::new(message, label));
         }
+        findings.error(gateway.span, problem);
+        told = true;
     }
-    for family in Family::BOTH {
-        let served = gateways
-            .iter()
-            .any(|gateway| Family::of(&gateway.value) == family);
-        if let Some((prefix, spot)) = destinations.first(family).filter(|_| sound && !served) {
-            let message = format!("no gateway serves {prefix}: it is {family}, and no gateway is");
-            let help = format!(
-                "add an {family} gateway, or move the {family} destinations to another document"
-            );
-            let label = format!("needs an {family} gateway");
-            findings.error_at(spot.clone(), Problem::new(message, label).help(help));
-        }
+    if let Some((prefix, spot)) = unserved.filter(|_| !told && !gateways.is_empty()) {
+        let family = prefix.family();
+        let message = format!("no gateway serves {prefix}: it is {family}, and no gateway is");
+        let help = format!(
+            "add an {family} gateway, or move the {family} destinations to another document"
+        );
+        let label = format!("needs an {family} gateway");
+        findings.error_at(spot.clone(), Problem::new(message, label).help(help));
     }
 }
 
@@ -414,7 +434,9 @@ pub(super) fn single(
         weight: None,
         gateway,
     };
-    check_link_local(&written, findings);
+    let help =
+        "it exists on every link: write a document of `srsync.dev/v1alpha1`, which has `interface`";
+    check_link_local(&written, help, findings);
     serve_all(&[address], destinations, true, findings);
     Some(Target::Gateways(Gateways {
         list: vec![written.gateway],

@@ -14,6 +14,9 @@ use crate::model::{InterfaceName, Prefix, PrefixError};
 
 type Read<T> = Result<T, Problem>;
 
+/// Nothing longer than this was meant as an address.
+const LONGEST_HELPED: usize = 100;
+
 /// Text; a number or a boolean is not taken for it.
 pub(super) fn text<'n>(item: &Item<'n, '_>) -> Read<&'n str> {
     text_for(item, "text")
@@ -53,15 +56,14 @@ pub(super) fn boolean(item: &Item<'_, '_>) -> Read<bool> {
     match &item.node.value {
         Value::Bool(value) => Ok(*value),
         Value::Text(text) => {
-            let meant = match text.to_ascii_lowercase().as_str() {
-                "yes" | "y" | "on" | "true" => Some("true"),
-                "no" | "n" | "off" | "false" => Some("false"),
+            let found = quoted(text);
+            let message = format!("`{item}` must be `true` or `false`, not the text {found}");
+            let help = match text.to_ascii_lowercase().as_str() {
+                "true" | "false" => Some("write it without quotes".to_owned()),
+                "yes" | "y" | "on" => Some(format!("{found} is text in YAML 1.2; write `true`")),
+                "no" | "n" | "off" => Some(format!("{found} is text in YAML 1.2; write `false`")),
                 _ => None,
             };
-            let found = quoted(text);
-            let message = format!("`{item}` must be `true` or `false`, not {found}");
-            let help = meant
-                .map(|word| format!("{found} is text in YAML 1.2; write `{word}` without quotes"));
             Err(Problem::new(message, "must be `true` or `false`").maybe_help(help))
         }
         _ => Err(item.must_be("`true` or `false`")),
@@ -127,6 +129,9 @@ pub(super) fn address(item: &Item<'_, '_>) -> Read<IpAddr> {
 }
 
 fn address_help(text: &str) -> Option<String> {
+    if text.len() > LONGEST_HELPED {
+        return None;
+    }
     let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
     if is_address(text.trim()) {
         return Some("remove the spaces around the address".to_owned());
@@ -245,6 +250,9 @@ fn short(text: &str) -> String {
 }
 
 fn prefix_help(text: &str) -> Option<String> {
+    if text.len() > LONGEST_HELPED {
+        return None;
+    }
     if text.trim().parse::<Prefix>().is_ok() {
         return Some("remove the spaces around it".to_owned());
     }

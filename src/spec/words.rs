@@ -20,16 +20,24 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// `a`, `a or b`, `a, b or c`, each in backticks.
 pub(crate) fn either(words: &[&str]) -> String {
+    listed(words, "or")
+}
+
+/// The same with another word before the last.
+pub(crate) fn listed(words: &[&str], conjunction: &str) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match words.split_last() {
         None => String::new(),
         Some((only, [])) => only.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {conjunction} {last}", rest.join(", ")),
     }
 }
 
 /// The known word that was most likely meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
     known
         .into_iter()

@@ -209,7 +209,8 @@ impl<'t> Tree<'t> {
             .tag()
             .filter(|tag| !tag.is_yaml_core_schema_tag("str"))
         {
-            findings.error(span, unknown_tag(&tag.original()));
+            let at = at.tag_span().map_or(span, |tag| position(&tag));
+            findings.error(at, unknown_tag(&tag.original()));
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -373,7 +374,7 @@ fn key_of<'t>(node: Node<'t>, findings: &mut Findings<'_>) -> (Text<'t>, Span) {
         Value::List(_) | Value::Map(_) => {
             let message = "a key must be text, not a collection";
             findings.error(node.span, Problem::new(message, "this is used as a key"));
-            Text::Source("")
+            Text::Source("[…]")
         }
     };
     (text, node.span)
@@ -488,7 +489,7 @@ fn endless(span: Span) -> Stop {
 
 fn unknown_tag(tag: &str) -> Problem {
     let message = format!("the YAML tag {} is not supported", quoted(tag));
-    Problem::new(message, "has a tag").help("write the value without the tag")
+    Problem::new(message, "a tag").help("write the value without the tag")
 }
 
 /// A syntax error in the words of someone who writes YAML rather than parses it.
@@ -500,7 +501,7 @@ fn syntax(error: &ScanError) -> Stop {
         problem = problem.help(help);
     }
     Stop {
-        span: span_at(error.marker(), 0),
+        span: span_at(error.marker(), 1),
         problem,
         is_final: false,
     }

@@ -3,6 +3,13 @@
 //! `SRSYNC_BLESS=1 cargo test --test golden` writes the expectations anew: read the difference
 //! as a user would before committing it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads files that it wrote itself"
+)]
+
 mod dump;
 mod plans;
 
