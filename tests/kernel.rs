@@ -16,4 +16,5 @@ mod kernel {
     mod build;
     mod lock;
     mod observe;
+    mod topology;
 }

@@ -177,13 +177,29 @@ fn read_routes(
     })
 }
 
+/// How often the way to an IPv6 address is asked for when the kernel says that there is none: for
+/// a moment it says so of a route that is just being replaced, though packets find their way
+/// (`inet6_rtm_getroute`, net/ipv6/route.c, when `rt->from` is gone).
+const LOOKUP_ATTEMPTS: u32 = 3;
+
+fn look_up(netlink: &mut Netlink, address: IpAddr) -> Result<Option<Lookup>, KernelError> {
+    for _ in 1..LOOKUP_ATTEMPTS {
+        match look_up_once(netlink, address)? {
+            None if address.is_ipv6() => {}
+            found => return Ok(found),
+        }
+    }
+    look_up_once(netlink, address)
+}
+
 /// Asks the way to an address. `RTM_F_FIB_MATCH` makes the kernel show the route it found rather
 /// than the result, so that its owner is seen; kernels before 4.13 ignore the flag.
-fn look_up(netlink: &mut Netlink, address: IpAddr) -> Result<Option<Lookup>, KernelError> {
+fn look_up_once(netlink: &mut Netlink, address: IpAddr) -> Result<Option<Lookup>, KernelError> {
     let host = Prefix::host(address);
     let request = |writer: &mut Writer, sequence: u32| {
         writer.begin(libc::RTM_GETROUTE, 0, sequence);
-        route::encode_query(writer, host.family(), host.length(), libc::RTM_F_FIB_MATCH);
+        let flags = libc::RTM_F_FIB_MATCH;
+        route::encode_query(writer, host.family(), host.length(), flags);
         writer.address(libc::RTA_DST, address);
         writer.end();
     };
@@ -191,8 +207,7 @@ fn look_up(netlink: &mut Netlink, address: IpAddr) -> Result<Option<Lookup>, Ker
         route::decode(payload, &mut Interned::default(), |_, _| true)
     })?;
     match answer {
-        Ok(Some(route)) => Ok(way(&route)),
-        Ok(None) => Ok(None),
+        Ok(route) => Ok(route.as_ref().and_then(way)),
         Err(refusal) if means_unreachable(&refusal) => Ok(None),
         Err(source) => Err(KernelError::Dump {
             what: "way to an address",

@@ -296,3 +296,54 @@ fn read_refusal(header: Header, payload: &[u8], skip: usize) -> Result<Option<Re
     }
     Ok(Some(Refusal::Kernel { errno, text: said }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With strict checking the kernel refuses a dump by an `NLMSG_DONE` with an error in it, which
+    /// looks like the end of an empty list to who does not read it.
+    #[test]
+    fn a_refused_dump_is_an_error_and_not_an_empty_list() {
+        let mut netlink = Netlink::open().unwrap();
+        let request = |writer: &mut Writer, sequence: u32| {
+            writer.begin(libc::RTM_GETROUTE, libc::NLM_F_DUMP, sequence);
+            // A TOS to dump by is not supported.
+            writer.put(&[libc::AF_INET as u8, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0]);
+            writer.end();
+        };
+        let list = netlink.dump("routes", request, |_, list: &mut Vec<()>| {
+            list.push(());
+            Ok(())
+        });
+        let Err(KernelError::Dump { source, .. }) = list else {
+            panic!("{list:?}");
+        };
+        assert!(source.is(Errno::EINVAL), "{source}");
+        assert!(
+            source.to_string().len() > "EINVAL: Invalid argument".len(),
+            "{source}"
+        );
+    }
+
+    #[test]
+    fn an_error_is_read_with_and_without_the_request_it_quotes() {
+        let mut said = Writer::default();
+        said.attribute(NLMSGERR_ATTR_MSG, b"because\0");
+        let errno = (-(libc::ENODEV)).to_ne_bytes();
+        for (capped, quoted) in [(libc::NLM_F_CAPPED, 16u32), (0, 64)] {
+            let header = Header {
+                kind: libc::NLMSG_ERROR as u16,
+                flags: (capped | libc::NLM_F_ACK_TLVS) as u16,
+                sequence: 1,
+            };
+            let mut payload = errno.to_vec();
+            // The length in a quoted header is that of the whole request, quoted or not.
+            payload.extend(64u32.to_ne_bytes());
+            payload.resize(4 + quoted as usize, 0);
+            payload.extend_from_slice(said.bytes());
+            let refusal = read_error(header, &payload).unwrap().unwrap();
+            assert_eq!(refusal.to_string(), "because (ENODEV: No such device)");
+        }
+    }
+}
