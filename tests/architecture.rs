@@ -1,4 +1,11 @@
 //! The walls of the house: which module may use which, no file too long. ARCHITECTURE.md says why.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads its own files"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,7 +84,7 @@ fn io_goes_through_its_doors() {
     let mut wrong = Vec::new();
     for (module, path, text) in sources() {
         for (door, keepers) in DOORS {
-            if text.contains(door) && !keepers.contains(&module.as_str()) {
+            if code(&text).any(|line| line.contains(door)) && !keepers.contains(&module.as_str()) {
                 wrong.push(format!("{}: `{module}` uses `{door}`", path.display()));
             }
         }
@@ -131,20 +138,24 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The lines that are not comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+}
+
 /// The top-level modules named behind `crate::` or `srsync::`, outside of comments.
 fn uses(text: &str) -> Vec<String> {
-    let code = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| {
-        let behind = |mark: &'static str| line.split(mark).skip(1);
-        behind("crate::").chain(behind("srsync::"))
-    })
-    .map(|rest| {
-        rest.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
-    })
-    .filter(|name: &String| !name.is_empty())
-    .collect()
+    code(text)
+        .flat_map(|line| {
+            let behind = |mark: &'static str| line.split(mark).skip(1);
+            behind("crate::").chain(behind("srsync::"))
+        })
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        })
+        .filter(|name: &String| !name.is_empty())
+        .collect()
 }

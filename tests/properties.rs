@@ -1,4 +1,10 @@
 //! What holds of every plan, whatever the documents and whatever the kernel has.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/simulation.rs"]
 mod simulation;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::session::{Session, withheld_everything};
-use super::{Exit, documents};
+use super::{Exit, documents, output};
 use crate::cli::{Global, TryArgs};
 use crate::kernel::{Interest, Kernel, Tables, sandbox};
 use crate::model::{Observed, TableId};
@@ -23,6 +23,9 @@ pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
             .with_context(|| format!("cannot rehearse on {}", path.display()))?,
         None => rehearsal::stand_ins(&loaded.documents, inputs.policy.gateway_lookup),
     };
+    if args.snapshot.is_none() && !session.form.is_data() {
+        output::stdout(|out| Ok(writeln!(out, "{}\n", introduction(&scene))?))?;
+    }
     sandbox::enter()?;
     let mut kernel = Kernel::open()?;
     for warning in sandbox::populate(&mut kernel, &scene)? {
@@ -39,6 +42,18 @@ pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
     } else {
         Exit::Incomplete
     })
+}
+
+/// Says what the node is that is rehearsed on.
+fn introduction(scene: &Observed) -> String {
+    let links = scene.links.iter().filter(|link| !link.loopback);
+    let names: Vec<&str> = links.map(|link| link.name.as_str()).collect();
+    let stand_ins = match names.as_slice() {
+        [] => "no stand-in interfaces needed".to_owned(),
+        [only] => format!("on the stand-in interface {only}"),
+        several => format!("on the stand-in interfaces {}", several.join(", ")),
+    };
+    format!("Rehearsing in a private network namespace, {stand_ins}:")
 }
 
 fn taken_from(path: &Path, session: &Session) -> Result<Observed> {

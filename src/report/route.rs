@@ -17,8 +17,8 @@ pub struct RouteText<'a> {
     pub attrs: Option<&'a RouteAttrs>,
     /// For interface names.
     pub links: &'a [Link],
-    /// For table names.
-    pub names: &'a Names,
+    /// For the table's name; `None` where the table is said elsewhere.
+    pub names: Option<&'a Names>,
 }
 
 impl fmt::Display for RouteText<'_> {
@@ -31,12 +31,11 @@ impl fmt::Display for RouteText<'_> {
         if let Some(attrs) = self.attrs {
             way(f, attrs, self.links)?;
         }
-        write!(
-            f,
-            " metric {} table {}",
-            self.key.metric,
-            self.names.table(self.key.table)
-        )
+        write!(f, " metric {}", self.key.metric)?;
+        match self.names {
+            Some(names) => write!(f, " table {}", names.table(self.key.table)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -55,7 +54,7 @@ impl Report<'_> {
                 key: &route.key,
                 attrs: Some(&route.attrs),
                 links: &observed.links,
-                names,
+                names: None,
             };
             let table = tables.entry(names.table(route.key.table)).or_default();
             table.push(format!("{text} proto {}", names.protocol(*protocol)));

@@ -81,7 +81,7 @@ impl Report<'_> {
             key: &view.row.key,
             attrs: view.attrs,
             links: &self.pass.links,
-            names: self.inputs.names,
+            names: Some(self.inputs.names),
         }
         .to_string()
     }
@@ -259,7 +259,7 @@ impl Writer<'_> {
             Detail::Wide => usize::MAX,
         };
         for (table, lines) in self.report.table_lines(observed) {
-            let head = self.paint(Paint::new().bold(), &format!("\nTable {table} then:"));
+            let head = self.paint(Paint::new().bold(), &format!("\nResulting table {table}:"));
             writeln!(self.out, "{head}")?;
             for line in lines.iter().take(most) {
                 writeln!(self.out, "  {line}")?;

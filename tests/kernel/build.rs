@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use srsync::kernel::{Change, Failure, Interest, Kernel};
+use srsync::kernel::{Change, Failure, Interest, Kernel, Tables};
 use srsync::model::{
     IfIndex, Metric, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs, RouteKey,
     RouteType, TableId, Weight,

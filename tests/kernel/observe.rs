@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use srsync::kernel::{Interest, Kernel};
+use srsync::kernel::{Interest, Kernel, Tables};
 use srsync::model::{
     AdvMss, IfIndex, Lookup, Mtu, NextHop, ObservedRoute, Protocol, RouteAttrs, RouteType, Scope,
     TableId, Tos,
@@ -237,7 +237,7 @@ fn the_routes_of_the_kernel_itself_are_read_as_they_are() {
     with_links(|| {
         let interest = Interest {
             protocol: OURS,
-            tables: BTreeSet::from([TableId::MAIN, TableId::LOCAL]),
+            tables: Tables::Only(BTreeSet::from([TableId::MAIN, TableId::LOCAL])),
             lookups: BTreeSet::new(),
         };
         let seen = Kernel::open().unwrap().observe(&interest).unwrap().routes;
