@@ -228,7 +228,8 @@ fn check_timeout(timeout: Duration, span: Span, interval: Duration, findings: &m
     } else if timeout > interval {
         let message =
             format!("`timeout` of {timeout:?} is longer than the interval of {interval:?}");
-        let help = "a probe must be over before the next one is sent: shorten `timeout` or lengthen `interval`";
+        let help = "a probe must be over before the next one is sent: \
+                    shorten `timeout` or lengthen `interval`";
         findings.error(
             span,
             Problem::new(message, format!("at most {interval:?}")).help(help),

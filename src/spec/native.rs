@@ -85,7 +85,8 @@ pub(super) fn table(item: &Item<'_, '_>, names: &Names) -> Result<TableId, Probl
     };
     if table == TableId::LOCAL {
         let message = "the table `local` (255) belongs to the kernel";
-        let help = "the kernel keeps the node's own addresses there, and a wrong route cuts it off; use another table";
+        let help = "the kernel keeps the node's own addresses there, and a wrong route cuts it off; \
+                    use another table";
         return Err(Problem::new(message, "not a table for routes").help(help));
     }
     Ok(table)

@@ -145,7 +145,8 @@ fn report_no_way(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
         return;
     }
     let message = format!("{} does not say where packets go", spec.shown());
-    let help = "add one of `gateway`, `gateways`, `gatewayLookup`, `interface`, or a `type` such as `blackhole`";
+    let help = "add one of `gateway`, `gateways`, `gatewayLookup`, `interface`, \
+                or a `type` such as `blackhole`";
     findings.error(spec.span, Problem::new(message, "has no target").help(help));
 }
 

@@ -63,6 +63,14 @@ impl PartialEq for Text<'_> {
     }
 }
 
+impl Eq for Text<'_> {}
+
+impl std::hash::Hash for Text<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
 impl std::ops::Deref for Text<'_> {
     type Target = str;
 
@@ -170,7 +178,7 @@ struct Stop {
 struct Tree<'t> {
     open: Vec<Frame<'t>>,
     root: Option<Node<'t>>,
-    anchors: HashMap<usize, Sized<'t>>,
+    anchors: HashMap<usize, Built<'t>>,
     nodes: usize,
 }
 
@@ -191,7 +199,7 @@ enum Items<'t> {
 
 /// A finished value, how many it holds including itself, and how many levels.
 #[derive(Clone)]
-struct Sized<'t> {
+struct Built<'t> {
     node: Node<'t>,
     nodes: usize,
     height: usize,
@@ -224,7 +232,7 @@ impl<'t> Tree<'t> {
                 } else {
                     Value::Text(text)
                 };
-                let leaf = Sized {
+                let leaf = Built {
                     node: Node { span, value },
                     nodes: 1,
                     height: 1,
@@ -233,11 +241,8 @@ impl<'t> Tree<'t> {
                 self.add(leaf, anchor, findings)
             }
             Event::Alias(anchor) => {
-                let meant = self
-                    .anchors
-                    .get(&anchor)
-                    .cloned()
-                    .ok_or_else(|| endless(span))?;
+                let meant = self.anchors.get(&anchor).cloned();
+                let meant = meant.ok_or_else(|| endless(span))?;
                 self.count(meant.nodes, span)?;
                 self.add(meant, 0, findings)
             }
@@ -272,10 +277,8 @@ impl<'t> Tree<'t> {
             MAX_NODES / 1_000_000
         );
         let help = "split the document; each alias (`*name`) counts as much as what it stands for";
-        Err(fatal(
-            span,
-            Problem::new(message, "the limit is reached here").help(help),
-        ))
+        let problem = Problem::new(message, "the limit is reached here").help(help);
+        Err(fatal(span, problem))
     }
 
     fn check_depth(&self, span: Span, height: usize) -> Result<(), Stop> {
@@ -315,21 +318,18 @@ impl<'t> Tree<'t> {
                 }
             }
         };
-        self.add(
-            Sized {
-                node,
-                nodes,
-                height,
-            },
-            anchor,
-            findings,
-        )
+        let built = Built {
+            node,
+            nodes,
+            height,
+        };
+        self.add(built, anchor, findings)
     }
 
     /// Puts a finished value where it belongs.
     fn add(
         &mut self,
-        value: Sized<'t>,
+        value: Built<'t>,
         anchor: usize,
         findings: &mut Findings<'_>,
     ) -> Result<(), Stop> {
@@ -338,7 +338,7 @@ impl<'t> Tree<'t> {
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
         }
-        let Sized {
+        let Built {
             node,
             nodes,
             height,
@@ -387,6 +387,7 @@ fn with_merges<'t>(entries: Vec<Entry<'t>>, findings: &mut Findings<'_>) -> Vec<
     }
     let (merges, mut own): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|entry| &*entry.key == "<<");
+    let mut known: HashSet<Text<'t>> = own.iter().map(|entry| entry.key.clone()).collect();
     for merge in merges {
         let sources = match &merge.node.value {
             Value::List(list) => list.as_slice(),
@@ -399,10 +400,10 @@ fn with_merges<'t>(entries: Vec<Entry<'t>>, findings: &mut Findings<'_>) -> Vec<
                 findings.error(source.span, Problem::new(message, label));
                 continue;
             };
-            let known: HashSet<&str> = own.iter().map(|entry| &*entry.key).collect();
-            let new = merged.iter().filter(|entry| !known.contains(&*entry.key));
-            let new: Vec<_> = new.cloned().collect();
-            own.extend(new);
+            let new = merged
+                .iter()
+                .filter(|entry| known.insert(entry.key.clone()));
+            own.extend(new.cloned());
         }
     }
     own
@@ -516,7 +517,8 @@ fn explained(kind: &ErrorKind) -> (String, Option<&'static str>) {
         | K::TabAtBlockScalarStart => ("a tab is used for indentation", "indent with spaces"),
         K::MappingValueNotAllowed => (
             "`:` is not allowed here",
-            "quote a value that contains `: ` or ends with `:`, such as \"2001:db8::\"; or check the indentation",
+            "quote a value that contains `: ` or ends with `:`, such as \"2001:db8::\"; \
+             or check the indentation",
         ),
         K::ExpectedBlockMappingKey | K::SimpleKeyExpected | K::InvalidSimpleKey => (
             "expected `key: value`",
