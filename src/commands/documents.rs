@@ -1,6 +1,6 @@
 //! Reading documents and the config file, and showing what is wrong with them.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -21,12 +21,15 @@ use crate::spec::{self, Diagnostic, Severity};
 /// If no paths are given, or not every document could be read and is valid.
 pub(super) fn load(session: &Session, paths: &Paths) -> Result<Loaded> {
     let loaded = read(session, paths)?;
-    show(
+    // Notes are part of every report: here they would be said twice.
+    let colour = session.form.colour(&io::stderr());
+    let found = rendered(
         &loaded.diagnostics,
         &loaded.files,
-        session.form,
-        Sink::Stderr,
-    )?;
+        Severity::Warning,
+        colour,
+    );
+    output::stderr(&found);
     if loaded.is_complete() {
         return Ok(loaded);
     }
@@ -76,7 +79,8 @@ pub(super) fn config(global: &Global, form: Form, names: &Names) -> Result<confi
         path: shown.as_str().into(),
         label: shown.as_str().into(),
     };
-    show(&diagnostics, &[name], form, Sink::Stderr)?;
+    let colour = form.colour(&io::stderr());
+    output::stderr(&rendered(&diagnostics, &[name], Severity::Note, colour));
     if diagnostics.iter().any(|d| d.severity == Severity::Error) {
         let problem = format!("the config file {shown} has {}", count(&diagnostics));
         return Err(Invalid(problem).into());
@@ -84,38 +88,17 @@ pub(super) fn config(global: &Global, form: Form, names: &Names) -> Result<confi
     Ok(file)
 }
 
-/// Where findings are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sink {
-    /// They are what the user asked for.
-    Stdout,
-    /// They are about what the user asked for.
-    Stderr,
-}
-
-/// Shows findings for people.
-pub(super) fn show(
+/// Findings for people, each with its piece of source; those that are at least this bad.
+pub(super) fn rendered(
     diagnostics: &[Diagnostic],
     files: &[FileName],
-    form: Form,
-    sink: Sink,
-) -> Result<()> {
-    let colour = match sink {
-        Sink::Stdout => form.colour(&io::stdout()),
-        Sink::Stderr => form.colour(&io::stderr()),
-    };
-    let mut text = String::new();
-    for diagnostic in diagnostics {
-        text += &spec::render(diagnostic, files, colour);
-        text.push('\n');
-    }
-    match sink {
-        Sink::Stdout => output::stdout(|out| Ok(out.write_all(text.as_bytes())?)),
-        Sink::Stderr => {
-            output::stderr(&text);
-            Ok(io::stderr().flush()?)
-        }
-    }
+    least: Severity,
+    colour: bool,
+) -> String {
+    // `Error` is the first of the severities: the worse, the smaller.
+    let bad_enough = diagnostics.iter().filter(|d| d.severity <= least);
+    let render = |diagnostic| spec::render(diagnostic, files, colour) + "\n\n";
+    bad_enough.map(render).collect()
 }
 
 /// `3 errors, 1 warning`.

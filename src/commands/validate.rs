@@ -1,11 +1,14 @@
 //! `srsync validate`: every mistake in the documents, offline.
 
+use std::io;
+
 use anyhow::Result;
 
-use super::documents::{self, Findings, Sink};
+use super::documents::{self, Findings};
 use super::session::Session;
 use super::{Exit, output};
 use crate::cli::{Global, Paths};
+use crate::spec::Severity;
 
 pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     let session = Session::start(global)?;
@@ -15,19 +18,15 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     if session.form.is_data() {
         session.form.data(&findings)?;
     } else {
-        documents::show(
-            &loaded.diagnostics,
-            &loaded.files,
-            session.form,
-            Sink::Stdout,
-        )?;
+        let colour = session.form.colour(&io::stdout());
+        let found = documents::rendered(&loaded.diagnostics, &loaded.files, Severity::Note, colour);
         let verdict = match (valid, loaded.diagnostics.is_empty()) {
             (true, true) => "valid".to_owned(),
             (true, false) => format!("valid, with {}", documents::count(&loaded.diagnostics)),
             (false, _) => format!("invalid: {}", documents::count(&loaded.diagnostics)),
         };
         let summary = findings.summary();
-        output::stdout(|out| Ok(writeln!(out, "{summary}: {verdict}")?))?;
+        output::stdout(|out| Ok(writeln!(out, "{found}{summary}: {verdict}")?))?;
     }
     Ok(if valid { Exit::Done } else { Exit::Error })
 }

@@ -42,6 +42,10 @@ pub const SPEC_FIELDS: &[&str] = &[
 /// (`ip_metrics_convert`, net/ipv4/metrics.c).
 const LARGEST_ADVMSS: u32 = 65_535 - 40;
 
+/// The largest MTU that the kernel stores; it cuts larger ones down without a word, so that they
+/// would never read back as wanted (`ip_metrics_convert`, net/ipv4/metrics.c).
+const LARGEST_MTU: u32 = 65_535 - 15;
+
 /// The smallest MTU of IPv4 (RFC 791) and of IPv6 (RFC 8200).
 const SMALLEST_MTU: [u32; 2] = [68, 1280];
 
@@ -135,7 +139,7 @@ fn mtu(
     findings: &mut Findings<'_>,
 ) -> Option<Mtu> {
     let At { value, span } = spec.read("mtu", findings, |item| {
-        whole(item, SMALLEST_MTU[0]..=65_535)
+        whole(item, SMALLEST_MTU[0]..=LARGEST_MTU)
     })?;
     if let Some((prefix, _)) = destinations
         .first(Family::V6)
