@@ -1,0 +1,191 @@
+//! The documented schemas are true: of the examples, of the parser's fields, of real output.
+
+use serde_json::Value;
+
+use super::support::ip;
+use super::{Folder, ROUTES, on_a_node, project, srsync, srsync_line};
+
+fn schema(of: &str) -> Value {
+    srsync(&["schema", of]).exits(0).json()
+}
+
+/// Panics with every violation.
+fn assert_valid(schema: &Value, instance: &Value, what: &str) {
+    let validator = jsonschema::validator_for(schema).expect("a schema");
+    let errors: Vec<String> = validator
+        .iter_errors(instance)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{what}:\n{}", errors.join("\n"));
+}
+
+#[test]
+fn every_example_is_valid_by_the_schema_that_editors_use() {
+    let schema = schema("document");
+    let mut seen = 0;
+    for example in std::fs::read_dir(project().join("examples")).unwrap() {
+        let Ok(files) = std::fs::read_dir(example.unwrap().path()) else {
+            continue;
+        };
+        for path in files.map(|file| file.unwrap().path()) {
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let documents: Vec<Value> = serde_yaml::from_multiple(&text).unwrap();
+            for document in documents {
+                assert_valid(&schema, &document, &path.display().to_string());
+                seen += 1;
+            }
+            let native = text.contains("apiVersion: srsync.dev");
+            let header = "# yaml-language-server: $schema=../../schemas/";
+            assert!(!native || text.starts_with(header), "{}", path.display());
+        }
+    }
+    assert!(seen >= 14, "{seen} documents");
+}
+
+#[test]
+fn the_schema_rejects_what_the_parser_rejects() {
+    let schema = schema("document");
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (from, to) in [
+        ("gateway:", "gatway:"),
+        ("kind: StaticRoute", "kind: Deployment"),
+        ("10.116.0.5", "gateway.example.com"),
+        ("[192.0.2.0/24, ", "[not-an-address, "),
+        ("srsync.dev/v1alpha1", "srsync.dev/v2"),
+    ] {
+        let text = ROUTES.replace(from, to);
+        assert_ne!(text, ROUTES);
+        let document: Value = serde_yaml::from_str(&text).unwrap();
+        assert!(!validator.is_valid(&document), "{text}");
+        let folder = Folder::new(&[("routes.yaml", &text)]);
+        srsync(&["validate", folder.path()]).exits(1);
+    }
+}
+
+#[test]
+fn the_schemas_know_exactly_the_fields_of_the_parser() {
+    use srsync::spec;
+    let document = schema("document");
+    let defs = &document["$defs"];
+    for (name, fields) in [
+        ("nativeSpec", spec::native::SPEC_FIELDS),
+        ("digitalOceanSpec", spec::digitalocean::SPEC_FIELDS),
+        ("ibmSpec", spec::ibm::SPEC_FIELDS),
+        ("gateway", spec::target::GATEWAY_FIELDS),
+        ("healthCheck", spec::health::HEALTH_CHECK_FIELDS),
+        ("nodeSelector", spec::selector::NODE_SELECTOR_FIELDS),
+    ] {
+        assert_eq!(
+            keys(&defs[name]["properties"], name),
+            sorted(fields),
+            "{name}"
+        );
+    }
+    let config = schema("config");
+    assert_eq!(
+        keys(&config["properties"], "config"),
+        sorted(spec::config::FIELDS)
+    );
+}
+
+fn keys(properties: &Value, what: &str) -> Vec<String> {
+    let properties = properties
+        .as_object()
+        .unwrap_or_else(|| panic!("no properties of {what}"));
+    let mut keys: Vec<String> = properties.keys().cloned().collect();
+    keys.sort();
+    keys
+}
+
+fn sorted(fields: &[&str]) -> Vec<String> {
+    let mut fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+    fields.sort();
+    fields
+}
+
+#[test]
+fn every_report_is_valid_by_the_schema_of_reports() {
+    on_a_node(|| {
+        let schema = schema("report");
+        let check = |line: &str, code| {
+            let ran = srsync_line(&format!("{line} -o json")).exits(code);
+            assert_valid(&schema, &ran.json(), line);
+            ran.json()
+        };
+        let folder = Folder::new(&[("routes.yaml", ROUTES), ("all-kinds.yaml", ALL_KINDS)]);
+        let path = folder.path();
+        ip("route add 198.18.0.0/16 via 10.116.0.9 proto bird");
+        ip("route add 198.19.1.0/24 via 10.116.0.9 proto bgp");
+        check(&format!("validate {path}"), 0);
+        check(&format!("plan {path}"), 0);
+        let applied = check(&format!("apply {path}"), 4);
+        assert_eq!(applied["summary"]["states"]["Foreign"], 1);
+        assert_eq!(applied["summary"]["states"]["Conflict"], 1);
+        assert_eq!(applied["summary"]["states"]["Refused"], 1);
+        assert_eq!(applied["summary"]["states"]["Pending"], 1);
+        assert_eq!(applied["summary"]["states"]["NotSelected"], 1);
+        assert_eq!(applied["inSync"], false);
+        check(&format!("status {path}"), 0);
+        check("status", 0);
+        folder.write(
+            "routes.yaml",
+            &ROUTES
+                .replace("10.116.0.5", "10.116.0.9")
+                .replace("192.0.2.0/24, ", ""),
+        );
+        check(&format!("plan {path} --max-removals 0"), 0);
+        check(&format!("plan {path}"), 0);
+        check(&format!("try {path}"), 4);
+        check("flush --yes", 0);
+        folder.write("routes.yaml", &ROUTES.replace("gateway", "gatway"));
+        check(&format!("validate {path}"), 1);
+        check(&format!("apply {path}"), 1);
+    });
+}
+
+/// Every state that one node can show.
+const ALL_KINDS: &str = "\
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: a-ecmp}
+spec:
+  destinations: [100.64.0.0/16]
+  mode: ecmp
+  gateways: [{address: 10.116.0.5, weight: 3}, {address: 10.116.0.6}]
+  mtu: 1400
+  advmss: 1360
+  source: 10.116.0.3
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: b-conflict}
+spec: {destinations: [100.64.0.0/16], type: blackhole}
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: c-foreign}
+spec: {destinations: [198.18.0.0/16], gateway: 10.116.0.5}
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: d-refused}
+spec: {destinations: [0.0.0.0/0], gateway: 10.116.0.5}
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: e-pending}
+spec: {destinations: [100.65.0.0/16], interface: wg0}
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: f-elsewhere}
+spec: {destinations: [100.66.0.0/16], gateway: 10.116.0.5, nodeSelector: {matchLabels: {a: b}}}
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: g-shadowed}
+spec: {destinations: [198.19.1.0/24], gateway: 10.116.0.5, metric: 50}
+";
