@@ -67,7 +67,7 @@ fn every_kind(net: &Net) -> Vec<RouteAttrs> {
         .parse()
         .unwrap(),
     );
-    vec![
+    let mut kinds = vec![
         unicast(&[one]),
         unicast(&[two]),
         unicast(&[dev(a)]),
@@ -82,7 +82,13 @@ fn every_kind(net: &Net) -> Vec<RouteAttrs> {
         nowhere(RouteType::Throw),
         tuned,
         sourced,
-    ]
+    ];
+    // "Device only routes can not be added for IPv6 using the multipath API."
+    if net.one.contains('.') {
+        kinds.push(unicast(&[one, two, dev(b)]));
+        kinds.push(unicast(&[dev(a), dev(b)]));
+    }
+    kinds
 }
 
 #[test]
