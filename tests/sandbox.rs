@@ -27,9 +27,13 @@ use support::ip;
 
 mod support;
 
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
     ("root_of_its_own_namespace", root_of_its_own_namespace),
     ("threads_are_refused", threads_are_refused),
+    (
+        "settings_that_forbid_it_are_named",
+        settings_that_forbid_it_are_named,
+    ),
     ("a_scene_is_rebuilt", a_scene_is_rebuilt),
     ("fifty_links", fifty_links),
     ("what_cannot_be_made_is_named", what_cannot_be_made_is_named),
@@ -66,6 +70,21 @@ fn threads_are_refused() {
         let entered = scope.spawn(enter).join().unwrap();
         assert!(matches!(entered, Err(SandboxError::Threads)), "{entered:?}");
     });
+}
+
+/// The limits below /proc/sys/user are the user namespace's own, so that one inside another shows
+/// what a machine with such settings does.
+fn settings_that_forbid_it_are_named() {
+    enter().unwrap();
+    std::fs::write("/proc/sys/user/max_user_namespaces", "0").unwrap();
+    assert_eq!(enter().unwrap(), Sandboxed::NetworkOnly);
+    std::fs::write("/proc/sys/user/max_net_namespaces", "0").unwrap();
+    let Err(SandboxError::Forbidden { reasons, .. }) = enter() else {
+        panic!("entered");
+    };
+    let text = reasons.join("; ");
+    assert!(text.contains("user.max_user_namespaces is 0"), "{text}");
+    assert!(text.contains("user.max_net_namespaces is 0"), "{text}");
 }
 
 fn blackhole(prefix: &str) -> Route {

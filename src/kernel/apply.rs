@@ -113,7 +113,8 @@ fn push(
 }
 
 /// Removes a route by everything that tells it from others in its slot. The protocol is always
-/// among it, so that only ours can go.
+/// among it, so that only ours can go. (IPv4 takes metric 0 for "any metric", lowest first: a route
+/// of ours that has another metric can go in its place, if it is gone by then.)
 fn remove(batch: &mut Batch<'_>, index: usize, request: Request<'_>) -> Result<(), KernelError> {
     let route: &Route = request.route;
     let hops = route.attrs.hops();

@@ -1,7 +1,7 @@
 //! A private network namespace for `srsync try`: as any user where the machine allows it.
 //!
 //! Owns entering it, and explaining why that is forbidden; what is put into it is
-//! [`populate`](super::scene::populate)'s. Must not touch the namespace the process came from:
+//! [`populate`]'s. Must not touch the namespace the process came from:
 //! there is no way back out, and none is needed.
 
 use std::fs;

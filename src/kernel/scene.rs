@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use nix::errno::Errno;
 use nix::libc;
 
 use super::apply::{ANY_SCOPE, Batch};
@@ -22,6 +25,9 @@ use super::{Failure, Interest, Kernel, Tables};
 use crate::model::{
     Address, IfIndex, Link, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs, TableId,
 };
+
+/// How long a route that cannot be made yet may wait each time.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the links, addresses and routes of `scene` in the namespace of `kernel`, which has
 /// nothing but `lo`. Returns what could not be made and why, one line each.
@@ -248,11 +254,17 @@ fn make_routes(
         .filter(|route| !present.contains(route))
         .collect();
     // A gateway must be reachable when its route is made; some are so by other routes with
-    // gateways, so that it takes several rounds.
+    // gateways, so that it takes several rounds. An IPv6 address can be the source of a route a
+    // moment after it was added only (a work queue, `addrconf_dad_work`), hence the pauses.
+    let mut pauses = 5;
     missing.sort_by_key(|route| route.route.attrs.hops().iter().any(|hop| hop.via.is_some()));
     loop {
         let failures = install(kernel, &missing)?;
-        if failures.is_empty() || failures.len() == missing.len() {
+        let stuck = failures.len() == missing.len();
+        if stuck && pauses > 0 && !failures.is_empty() {
+            pauses -= 1;
+            thread::sleep(PAUSE);
+        } else if stuck || failures.is_empty() {
             return Ok(describe(&failures, |place| {
                 let key = missing.get(place)?.route.key;
                 Some(format!("route {} in table {}", key.prefix, key.table))
@@ -303,6 +315,8 @@ fn install(kernel: &mut Kernel, routes: &[&ObservedRoute]) -> Result<Vec<Failure
         batch.push(place, &installation(route))?;
     }
     let mut failures = batch.finish()?;
+    // When appending, EEXIST says that just this route is there: the kernel made it meanwhile.
+    failures.retain(|failure| !failure.error.is(Errno::EEXIST));
     failures.sort_by_key(|failure| failure.index);
     Ok(failures)
 }

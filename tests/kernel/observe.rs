@@ -9,13 +9,13 @@ use srsync::model::{
 };
 
 use super::build::*;
-use crate::support::{in_namespace, ip, ip_batch, ip_succeeds, veth};
+use crate::support::{address, in_namespace, ip, ip_batch, ip_succeeds, veth};
 
 fn with_links(test: impl FnOnce() + Send) {
     in_namespace(|| {
         veth("east", "east-peer");
-        ip("addr add 10.0.0.1/24 dev east");
-        ip("addr add fd00::1/64 dev east nodad");
+        address("10.0.0.1/24", "east");
+        address("fd00::1/64", "east");
         test();
     });
 }
@@ -254,7 +254,7 @@ fn the_routes_of_the_kernel_itself_are_read_as_they_are() {
         assert!(!connected.route.attrs.extra);
         assert_eq!(connected.route.attrs.hops(), [dev(link("east"))]);
         assert!(!of("fd00::/64", TableId::MAIN).route.attrs.extra);
-        let local = of("fd00::1/128", TableId::LOCAL);
+        let local = of("::1/128", TableId::LOCAL);
         assert_eq!(local.route.attrs.kind, RouteType::Other(2));
         assert_eq!(local.route.key.metric.get(), 0);
     });
@@ -325,7 +325,7 @@ fn a_node_without_ipv6_routes_is_read() {
     in_namespace(|| {
         crate::support::sysctl("ipv6/conf/all/disable_ipv6", "1");
         veth("east", "east-peer");
-        ip("addr add 10.0.0.1/24 dev east");
+        address("10.0.0.1/24", "east");
         assert!(ip_succeeds(
             "route add 198.51.100.0/24 via 10.0.0.2 table 100"
         ));

@@ -7,11 +7,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
 const ADVICE: &str = "these tests need network namespaces: run them as root, or as any user with \
     `unshare -rn cargo nextest run` (which needs unprivileged user namespaces)";
+
+/// Without it a link-local address is tentative for a second or two.
+const NO_DAD: &str = "ipv6/conf/default/accept_dad";
 
 /// Runs `test` on a thread of its own in a new network namespace, in which only `lo` exists (up).
 /// Commands it starts are in the namespace too. Panics come through.
@@ -19,6 +23,7 @@ pub fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     on_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap_or_else(|e| panic!("unshare: {e}; {ADVICE}"));
         ip("link set lo up");
+        sysctl(NO_DAD, "0");
         test()
     })
 }
@@ -65,6 +70,21 @@ pub fn veth(name: &str, peer: &str) {
     ip(&format!("link set {peer} up"));
 }
 
+/// Gives an interface an address, and returns when it can be used. IPv6 takes a moment for that
+/// even with `nodad` (a work queue, `addrconf_dad_work`); until then it is no source of a route.
+pub fn address(address: &str, link: &str) {
+    ip(&format!("addr add {address} dev {link} nodad"));
+    let tentative = || !ip(&format!("-6 addr show dev {link} to {address} tentative")).is_empty();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while address.contains(':') && tentative() {
+        assert!(
+            Instant::now() < deadline,
+            "{address} on {link} stays tentative"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 fn finish(command: &mut Command, what: &str) -> String {
     let Output {
         status,
@@ -105,7 +125,9 @@ impl Namespace {
         let output = holder.stdout.take().expect("stdout is piped");
         let read = BufReader::new(output).read_line(&mut line);
         assert!(read.is_ok() && line == "ready\n", "unshare --net: {ADVICE}");
-        Self { holder }
+        let namespace = Self { holder };
+        namespace.sysctl(NO_DAD, "0");
+        namespace
     }
 
     /// The process that holds it: `ip link set eth0 netns PID` moves a link there.
@@ -153,11 +175,10 @@ impl Namespace {
     }
 
     fn set_up(&self, name: &str, addresses: &str) {
-        for address in addresses.split_whitespace() {
-            let nodad = if address.contains(':') { " nodad" } else { "" };
-            self.ip(&format!("addr add {address} dev {name}{nodad}"));
-        }
-        self.ip(&format!("link set {name} up"));
+        self.enter(|| {
+            ip(&format!("link set {name} up"));
+            addresses.split_whitespace().for_each(|a| address(a, name));
+        });
     }
 }
 
