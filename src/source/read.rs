@@ -64,7 +64,7 @@ impl ReadError {
             Self::NotAFile("a directory") => {
                 "give the directory itself as a path, or rename it so that it does not end like a document"
             }
-            Self::NotAFile("a named pipe") => {
+            Self::NotAFile("a named pipe (FIFO)") => {
                 "to read from another command, pipe it into standard input and give `-` as the path"
             }
             Self::Os(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -118,7 +118,7 @@ fn regular_size(file: &File) -> Result<u64, ReadError> {
     match () {
         () if kind.is_file() => Ok(metadata.len()),
         () if kind.is_dir() => Err(ReadError::NotAFile("a directory")),
-        () if kind.is_fifo() => Err(ReadError::NotAFile("a named pipe")),
+        () if kind.is_fifo() => Err(ReadError::NotAFile("a named pipe (FIFO)")),
         () => Err(ReadError::NotAFile("a device")),
     }
 }

@@ -247,12 +247,17 @@ impl Problem {
 pub struct View<'a> {
     severity: Severity,
     file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u32>,
     message: &'a str,
     label: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     related: Option<RelatedView<'a>>,
 }
 

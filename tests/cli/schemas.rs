@@ -76,7 +76,7 @@ fn the_schemas_know_exactly_the_fields_of_the_parser() {
         ("ibmSpec", spec::ibm::SPEC_FIELDS),
         ("gateway", spec::target::GATEWAY_FIELDS),
         ("healthCheck", spec::health::HEALTH_CHECK_FIELDS),
-        ("nodeSelector", spec::selector::NODE_SELECTOR_FIELDS),
+        ("requirement", spec::selector::REQUIREMENT_FIELDS),
     ] {
         assert_eq!(
             keys(&defs[name]["properties"], name),

@@ -59,7 +59,8 @@ fn a_mistake_in_the_config_file_is_shown_like_one_in_a_document() {
 #[test]
 fn guards_can_be_lifted_by_flag_and_by_environment() {
     on_a_node(|| {
-        let document = ROUTES.replace("192.0.2.0/24, ", "0.0.0.0/0, ");
+        let all = "[192.0.2.0/24, 198.51.100.0/24, 203.0.113.10]";
+        let document = ROUTES.replace(all, "[0.0.0.0/0]");
         let folder = Folder::new(&[("routes.yaml", &document)]);
         let ran_default = srsync(&["apply", folder.path()]).exits(4);
         assert!(
@@ -74,17 +75,9 @@ fn guards_can_be_lifted_by_flag_and_by_environment() {
         // A guard that comes back refuses, but what is in place stays.
         srsync(&["apply", folder.path(), "--allow-default-route=false"]).exits(4);
         assert!(ip("route show default").contains("10.116.0.5"));
-        let protected = [
-            "apply",
-            folder.path(),
-            "--allow-default-route",
-            "--protected-subnets",
-        ];
-        let args: Vec<&str> = protected
-            .into_iter()
-            .chain(["10.0.0.0/8,203.0.113.0/24"])
-            .collect();
-        let ran = srsync(&args).exits(4);
+        folder.write("routes.yaml", ROUTES);
+        let protected = ["--protected-subnets", "10.0.0.0/8,203.0.113.0/24"];
+        let ran = srsync(&[["apply", folder.path()], protected].concat()).exits(4);
         assert!(
             ran.stdout.contains("protected subnet 203.0.113.0/24"),
             "{}",
