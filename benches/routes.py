@@ -26,13 +26,28 @@ def main():
     args = arguments()
     if os.environ.get("SRSYNC_BENCH_INSIDE") != "1":
         enter_namespace()
-    families = sorted({p.version for p in args.prefixes})
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(args, folder, families)
-        print(f"{len(args.prefixes)} routes, {args.runs} runs of each after one warm-up, "
-              f"kernel {os.uname().release}, {os.cpu_count()} CPUs\n")
+        routes = in_child(lambda: Inputs(args, folder).write())
+        floor = measure(["true"]).memory
+        print(f"{routes} routes, {args.runs} runs of each after one warm-up, kernel {os.uname().release}, "
+              f"{os.cpu_count()} CPUs\n(memory below {floor:.1f} MB cannot be seen: it is that of this script)\n")
         print(f"{'':34}{'wall clock, s':>24}{'CPU, s':>9}{'memory, MB':>12}")
-        bench.all()
+        print(f"{'':34}{'min':>8}{'median':>8}{'max':>8}{'median':>9}{'max':>12}\n")
+        Bench(args, folder).all()
+
+
+def in_child(work):
+    """Runs it in a child, so that this process stays small: children inherit its peak memory."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, str(work()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        result = pipe.read()
+    if os.wait()[1] != 0 or not result:
+        sys.exit("cannot write the inputs")
+    return int(result)
 
 
 def arguments():
@@ -44,17 +59,18 @@ def arguments():
     parser.add_argument("--srsync", default="target/release/srsync")
     args = parser.parse_args()
     args.srsync = os.path.abspath(args.srsync)
+    return args
+
+
+def prefixes_of(args):
     if args.prefixes:
         with open(args.prefixes) as lines:
             texts = [line.split("#")[0].strip() for line in lines]
-        prefixes = {ipaddress.ip_network(text) for text in texts if text}
-        args.prefixes = disjoint(prefixes)
-    else:
-        first = {4: 11 << 24, 6: 0x20010DB8 << 96}[args.family]
-        step = {4: 1 << 8, 6: 1 << 64}[args.family]
-        length = {4: 24, 6: 64}[args.family]
-        args.prefixes = [ipaddress.ip_network((first + i * step, length)) for i in range(args.routes)]
-    return args
+        return disjoint({ipaddress.ip_network(text) for text in texts if text})
+    first = {4: 11 << 24, 6: 0x20010DB8 << 96}[args.family]
+    step = {4: 1 << 8, 6: 1 << 64}[args.family]
+    length = {4: 24, 6: 64}[args.family]
+    return [ipaddress.ip_network((first + i * step, length)) for i in range(args.routes)]
 
 
 def disjoint(prefixes):
@@ -72,16 +88,43 @@ def enter_namespace():
     os.execvp("unshare", ["unshare", flags, "--", sys.executable, *sys.argv])
 
 
+class Inputs:
+    """The same routes as documents and as batches of `ip`, through each of two gateways."""
+
+    def __init__(self, args, folder):
+        self.folder, self.prefixes = folder, prefixes_of(args)
+        self.families = sorted({p.version for p in self.prefixes})
+
+    def write(self):
+        for which in (0, 1):
+            self.document(which)
+            for verb in ("add", "replace", "del"):
+                self.batch(verb, which)
+        return len(self.prefixes)
+
+    def document(self, which):
+        gateways = "".join(f"  - address: {GATEWAYS[family][which]}\n" for family in self.families)
+        with open(f"{self.folder}/routes-{which}.yaml", "w") as file:
+            file.write("apiVersion: srsync.dev/v1alpha1\nkind: StaticRoute\nmetadata:\n  name: bench\n"
+                       f"spec:\n  gateways:\n{gateways}  destinations:\n")
+            file.writelines(f"  - {prefix}\n" for prefix in self.prefixes)
+
+    def batch(self, verb, which):
+        with open(f"{self.folder}/{verb}-{which}.batch", "w") as file:
+            file.writelines(f"route {verb} {prefix} via {GATEWAYS[prefix.version][which]} dev wan proto 83\n"
+                            for prefix in self.prefixes)
+
+
 class Bench:
-    def __init__(self, args, folder, families):
-        self.args, self.folder, self.families = args, folder, families
+    def __init__(self, args, folder):
+        self.args, self.folder = args, folder
         self.ip("link add wan type veth peer name wan-peer")
         for link in ("lo", "wan", "wan-peer"):
             self.ip(f"link set {link} up")
         self.ip("address add 10.116.0.3/24 dev wan")
         self.ip("address add fd00:116::3/64 dev wan nodad")
-        self.documents = [self.document(which) for which in (0, 1)]
-        self.batches = {(verb, which): self.batch(verb, which)
+        self.documents = [f"{folder}/routes-{which}.yaml" for which in (0, 1)]
+        self.batches = {(verb, which): f"{folder}/{verb}-{which}.batch"
                         for verb in ("add", "replace", "del") for which in (0, 1)}
 
     def all(self):
@@ -131,23 +174,6 @@ class Bench:
     def fill(self):
         self.clear()
         subprocess.run(["ip", "-batch", self.batches["add", 0]], check=True)
-
-    def document(self, which):
-        path = os.path.join(self.folder, f"routes-{which}.yaml")
-        gateways = "".join(f"  - address: {GATEWAYS[family][which]}\n" for family in self.families)
-        with open(path, "w") as file:
-            file.write("apiVersion: srsync.dev/v1alpha1\nkind: StaticRoute\nmetadata:\n  name: bench\n"
-                       f"spec:\n  gateways:\n{gateways}  destinations:\n")
-            file.writelines(f"  - {prefix}\n" for prefix in self.args.prefixes)
-        return path
-
-    def batch(self, verb, which):
-        path = os.path.join(self.folder, f"{verb}-{which}.batch")
-        with open(path, "w") as file:
-            for prefix in self.args.prefixes:
-                gateway = GATEWAYS[prefix.version][which]
-                file.write(f"route {verb} {prefix} via {gateway} dev wan proto 83\n")
-        return path
 
     @staticmethod
     def ip(arguments, check=True):

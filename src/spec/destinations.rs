@@ -23,6 +23,8 @@ pub(super) struct Destinations {
     first: [Option<(Prefix, Spot)>; 2],
     /// Whether every one of them could be read: otherwise none can be said to be missing.
     pub(super) complete: bool,
+    /// The files of `destinationsFrom`, as the document calls them.
+    files: Vec<(FileId, String)>,
 }
 
 impl Destinations {
@@ -31,6 +33,7 @@ impl Destinations {
             list: Vec::new(),
             first: [None, None],
             complete: true,
+            files: Vec::new(),
         }
     }
 
@@ -80,7 +83,7 @@ pub(super) fn read(
         report_none(spec, findings);
         all.complete = false;
     }
-    let (list, note) = collapsed(std::mem::take(&mut all.list), findings.file());
+    let (list, note) = collapsed(std::mem::take(&mut all.list), &all.files);
     all.list = list;
     let notes: Vec<String> = note.into_iter().collect();
     if let (Some(message), Some(entry)) = (
@@ -137,6 +140,7 @@ fn included(spec: &Fields<'_, '_>, all: &mut Destinations, reader: &mut Reader<'
         };
         match (reader.include)(name.value) {
             Ok(file) => {
+                all.files.push((file.file, name.value.to_owned()));
                 let text = without_bom(&file.text);
                 let mut found = Findings::new(file.file, text);
                 lines(text, all, &mut found);
@@ -199,7 +203,10 @@ fn one_a_line(word: &str) -> Option<String> {
 }
 
 /// Sorts, and leaves out what another destination covers; says what in one sentence.
-fn collapsed(mut list: Vec<Destination>, document: FileId) -> (Vec<Destination>, Option<String>) {
+fn collapsed(
+    mut list: Vec<Destination>,
+    files: &[(FileId, String)],
+) -> (Vec<Destination>, Option<String>) {
     // A covering prefix sorts right before what it covers; of equals the first written is kept.
     list.sort_unstable_by_key(|destination| (destination.prefix, destination.place));
     let mut left_out: Vec<(Destination, Destination)> = Vec::new();
@@ -215,14 +222,17 @@ fn collapsed(mut list: Vec<Destination>, document: FileId) -> (Vec<Destination>,
         }
     });
     left_out.sort_unstable_by_key(|(this, _)| this.place);
-    let note = (!left_out.is_empty()).then(|| collapse_note(&left_out, document));
+    let note = (!left_out.is_empty()).then(|| collapse_note(&left_out, files));
     (list, note)
 }
 
-fn collapse_note(left_out: &[(Destination, Destination)], document: FileId) -> String {
-    let line = |destination: &Destination| match destination.place {
-        Place { file, line } if file == document => format!("line {line}"),
-        Place { line, .. } => format!("line {line} of a file"),
+fn collapse_note(left_out: &[(Destination, Destination)], files: &[(FileId, String)]) -> String {
+    let line = |destination: &Destination| {
+        let Place { file, line } = destination.place;
+        match files.iter().find(|(known, _)| *known == file) {
+            Some((_, name)) => format!("{name}:{line}"),
+            None => format!("line {line}"),
+        }
     };
     let named = left_out.iter().take(NAMED).map(|(this, kept)| {
         let (prefix, at, other) = (this.prefix, line(this), line(kept));
