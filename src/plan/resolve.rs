@@ -6,13 +6,15 @@
 //! route whose gateway moved to another link differs, and so that `plan` can say beforehand what
 //! the kernel would refuse.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::document::{Gateways, Mode};
 use crate::model::{
-    Address, Document, Family, Gateway, IfIndex, InterfaceName, Link, Lookup, NextHop, Observed,
-    ObservedRoute, Prefix, RouteAttrs, RouteType, Scope, TableId, Target, Weight,
+    Address, Document, Family, Gateway, IfIndex, InterfaceName, Link, Lookup, Metric, NextHop,
+    Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, RouteType, Scope, TableId, Target, Tos,
+    Weight,
 };
 
 use super::claims::{self, Selected};
@@ -93,6 +95,7 @@ impl<'a> Node<'a> {
         let is_connected = |route: &&ObservedRoute| {
             let attrs = &route.route.attrs;
             attrs.kind == RouteType::Unicast
+                && is_for_all_traffic(route)
                 && attrs.hops().iter().all(|hop| hop.via.is_none())
                 && (route.route.key.prefix.family() == Family::V6 || route.scope >= Scope::LINK)
         };
@@ -219,15 +222,10 @@ impl<'a> Node<'a> {
                 let fits = key.table == table
                     && key.prefix.contains(address)
                     && link.is_none_or(|wanted| wanted == out);
-                fits.then_some((
-                    key.prefix.length(),
-                    std::cmp::Reverse(key.metric),
-                    out,
-                    key.prefix,
-                ))
+                fits.then_some((preference(key), out, key.prefix))
             });
-            let best = reaches.max_by_key(|&(length, metric, ..)| (length, metric));
-            best.map(|(_, _, out, prefix)| (out, prefix))
+            let best = reaches.min_by_key(|&(preference, ..)| preference);
+            best.map(|(_, out, prefix)| (out, prefix))
         };
         best_in(table).or_else(|| best_in(TableId::MAIN))
     }
@@ -280,12 +278,10 @@ impl<'a> Node<'a> {
             let key = &route.route.key;
             key.table == TableId::MAIN
                 && key.prefix.contains(address)
+                && is_for_all_traffic(route)
                 && route.protocol != self.inputs.policy.protocol
         });
-        let best = matching.max_by_key(|route| {
-            let key = &route.route.key;
-            (key.prefix.length(), std::cmp::Reverse(key.metric))
-        })?;
+        let best = matching.min_by_key(|route| preference(&route.route.key))?;
         let hop = best.route.attrs.hops().first()?;
         Some(Lookup {
             via: hop.via,
@@ -371,6 +367,17 @@ impl<'a> Node<'a> {
             None => format!("if{index}"),
         }
     }
+}
+
+/// Whether a route takes packets without a TOS, as those to a gateway are: the kernel looks
+/// gateways up without one (`fib_check_nh_v4_gw`, net/ipv4/fib_semantics.c).
+fn is_for_all_traffic(route: &ObservedRoute) -> bool {
+    route.route.key.tos == Tos::new(0)
+}
+
+/// The kernel's order among routes that match, the least first; within a slot it uses the first.
+fn preference(key: &RouteKey) -> (Reverse<u8>, Metric) {
+    (Reverse(key.prefix.length()), key.metric)
 }
 
 fn direct(link: IfIndex) -> NextHop {

@@ -1,25 +1,32 @@
 //! A kernel made of a list, and the promises that must hold of every plan: shared by the property
 //! tests and the fuzz target.
 
-use srsync::model::{Observed, ObservedRoute, Protocol, Route, State};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use srsync::model::{
+    Family, IfIndex, Lookup, NextHop, Observed, ObservedRoute, PrefixSet, Protocol, Route,
+    RouteAttrs, RouteKey, RouteType, Scope, State, TableId,
+};
 use srsync::plan::{self, Inputs, Plan, Verdict};
 
-/// Does to the list what the kernel does to its tables: EXCL refuses an occupied slot, REPLACE hits
-/// the first route of the slot whoever owns it, DELROUTE with all selectors takes just the one.
+/// Does to the list what the kernel does to its tables when `kernel::apply` sends it a plan:
+/// EXCL refuses an occupied slot, REPLACE hits one route of the slot whoever owns it, DELROUTE
+/// takes the first one that nothing it was told speaks against.
 pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed) {
     let routes = &mut observed.routes;
-    let put = |key, attrs: &std::sync::Arc<_>| ObservedRoute {
+    let put = |key: RouteKey, attrs: &Arc<RouteAttrs>| ObservedRoute {
         route: Route {
             key,
-            attrs: std::sync::Arc::clone(attrs),
+            attrs: Arc::clone(attrs),
         },
         protocol,
-        scope: srsync::model::RouteAttrs::scope(attrs, key.prefix.family()),
+        scope: attrs.scope(key.prefix.family()),
     };
     let changing = plan.rows.iter().filter(|row| plan.changes(row));
     let (removals, puts): (Vec<_>, Vec<_>) =
         changing.partition(|row| matches!(row.verdict, Verdict::Remove(_)));
-    for row in puts.into_iter().chain(removals) {
+    for row in puts {
         let in_slot = |route: &ObservedRoute| route.route.key == row.key;
         match &row.verdict {
             Verdict::Add(attrs) => {
@@ -27,18 +34,140 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
                 routes.push(put(row.key, attrs));
             }
             Verdict::Replace { to: attrs, .. } | Verdict::Adopt { attrs, .. } => {
-                let first = routes.iter_mut().find(|route| in_slot(route));
-                *first.expect("replaced in an empty slot") = put(row.key, attrs);
+                let hit = replaced(routes, row.key, attrs).expect("replaced in an empty slot");
+                let from = &routes[hit];
+                match &row.verdict {
+                    Verdict::Adopt { from: owner, .. } => assert_eq!(from.protocol, *owner),
+                    _ => assert_eq!(from.protocol, protocol, "replaced what is not ours"),
+                }
+                routes[hit] = put(row.key, attrs);
             }
-            Verdict::Remove(attrs) => {
-                let gone = routes.iter().position(|route| {
-                    in_slot(route) && route.protocol == protocol && route.route.attrs == *attrs
-                });
-                routes.remove(gone.expect("removed what was not there"));
-            }
-            Verdict::Keep(_) | Verdict::Blocked(_) => unreachable!("neither changes anything"),
+            _ => unreachable!("changes nothing or is a removal"),
         }
     }
+    // What is in a slot of several can be hit in place of another, and then is put back in the
+    // next round; a route that has its slot for itself is nobody else's target.
+    let ours_in = |routes: &[ObservedRoute], key: RouteKey| {
+        let ours = routes.iter().filter(|route| route.protocol == protocol);
+        ours.filter(|route| route.route.key == key).count()
+    };
+    let crowded: Vec<bool> = removals
+        .iter()
+        .map(|row| ours_in(routes, row.key) > 1)
+        .collect();
+    for (row, crowded) in removals.iter().zip(crowded) {
+        let Verdict::Remove(attrs) = &row.verdict else {
+            continue;
+        };
+        let route = Route {
+            key: row.key,
+            attrs: Arc::clone(attrs),
+        };
+        let alone = (!crowded).then(|| routes.len());
+        remove(routes, &route, protocol);
+        if let Some(before) = alone {
+            assert_eq!(routes.len() + 1, before, "removed what was not there");
+            assert_eq!(ours_in(routes, row.key), 0, "removed from another slot");
+        }
+    }
+}
+
+/// The route that REPLACE hits. In IPv4 the first of the slot (`fib_table_insert`,
+/// net/ipv4/fib_trie.c); in IPv6 the first that also has a gateway, or also has none, else the
+/// first (`fib6_add_rt2node`, net/ipv6/ip6_fib.c). To see it:
+/// `ip -6 route add 2001:db8::/48 dev eth0; ip -6 route append 2001:db8::/48 via fe80::1 dev eth0;
+/// ip -6 route replace 2001:db8::/48 via fe80::2 dev eth0` leaves the first as it is.
+fn replaced(routes: &[ObservedRoute], key: RouteKey, attrs: &RouteAttrs) -> Option<usize> {
+    let in_slot = |route: &&ObservedRoute| route.route.key == key;
+    let has_gateway = |attrs: &RouteAttrs| attrs.hops().iter().any(|hop| hop.via.is_some());
+    let alike = |route: &ObservedRoute| {
+        key.prefix.family() == Family::V4 || has_gateway(&route.route.attrs) == has_gateway(attrs)
+    };
+    let first_alike = routes.iter().position(|r| in_slot(&r) && alike(r));
+    first_alike.or_else(|| routes.iter().position(|r| in_slot(&r)))
+}
+
+/// DELROUTE as `kernel::apply` sends it, which cannot name everything that tells two routes of a
+/// slot apart.
+fn remove(routes: &mut Vec<ObservedRoute>, route: &Route, protocol: Protocol) {
+    match route.key.prefix.family() {
+        Family::V4 => {
+            // Routes of one prefix and TOS stand in the order of metrics.
+            let matching = routes
+                .iter()
+                .enumerate()
+                .filter(|(_, other)| other.protocol == protocol && matches_v4(&other.route, route));
+            if let Some((hit, _)) = matching.min_by_key(|(_, other)| other.route.key.metric) {
+                routes.remove(hit);
+            }
+        }
+        Family::V6 => match route.attrs.hops() {
+            [] => remove_v6(routes, route.key, protocol, None, Some(IfIndex::new(1))),
+            hops => {
+                for hop in hops {
+                    remove_v6(routes, route.key, protocol, hop.via, hop.link);
+                }
+            }
+        },
+    }
+}
+
+/// `fib_table_delete` and `fib_nh_match` (net/ipv4): metric 0, no source, no hop and no metrics
+/// match any.
+fn matches_v4(other: &Route, asked: &Route) -> bool {
+    let (there, told) = (&other.attrs, &asked.attrs);
+    let slot = RouteKey {
+        metric: other.key.metric,
+        ..asked.key
+    };
+    let hops = match told.hops() {
+        [only] if !told.extra => there.hops().first().is_some_and(|first| {
+            first.link == only.link && only.via.is_none_or(|via| first.via == Some(via))
+        }),
+        _ => true,
+    };
+    other.key == slot
+        && (asked.key.metric.get() == 0 || other.key == asked.key)
+        && there.kind == told.kind
+        && (told.source.is_none() || there.source == told.source)
+        && (told.mtu.is_none() || there.mtu == told.mtu)
+        && (told.advmss.is_none() || there.advmss == told.advmss)
+        && hops
+}
+
+/// `ip6_route_del` (net/ipv6/route.c): with a gateway just that hop goes; without one, the first
+/// route that uses the link, gateway or not, with all its siblings.
+fn remove_v6(
+    routes: &mut Vec<ObservedRoute>,
+    key: RouteKey,
+    protocol: Protocol,
+    via: Option<std::net::IpAddr>,
+    link: Option<IfIndex>,
+) {
+    let fits = |hop: &NextHop| hop.link == link && (via.is_none() || hop.via == via);
+    let nowhere = |attrs: &RouteAttrs| {
+        attrs.hops().is_empty() && via.is_none() && link == Some(IfIndex::new(1))
+    };
+    let Some(hit) = routes.iter().position(|other| {
+        let attrs = &other.route.attrs;
+        other.route.key == key
+            && other.protocol == protocol
+            && (nowhere(attrs) || attrs.hops().iter().any(fits))
+    }) else {
+        return;
+    };
+    let attrs = &routes[hit].route.attrs;
+    let left: Vec<NextHop> = attrs.hops().iter().filter(|h| !fits(h)).copied().collect();
+    if via.is_none() || left.is_empty() {
+        routes.remove(hit);
+        return;
+    }
+    let mut rest = RouteAttrs::unicast(left);
+    rest.source = attrs.source;
+    rest.mtu = attrs.mtu;
+    rest.advmss = attrs.advmss;
+    rest.extra = attrs.extra;
+    routes[hit].route.attrs = Arc::new(rest);
 }
 
 /// Plans and carries out until nothing is left to do, holding every promise on the way.
@@ -48,8 +177,10 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
     let foreign_before = foreign(observed, protocol);
     // One round for each route that makes another possible, and one that finds nothing to do.
     for _ in 0..inputs.documents.len() + 3 {
+        look_up(inputs, observed);
         let plan = plan::plan(inputs, observed);
         one_verdict_each(&plan, observed, protocol);
+        guards_hold(inputs, &plan, observed);
         if plan.is_empty() {
             if !adopts {
                 assert_eq!(
@@ -70,6 +201,30 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
         );
     }
     panic!("plan and apply do not converge");
+}
+
+/// Answers what the documents ask the kernel (`ip route get`), by the routes as they are now: the
+/// longest prefix of the main table, of those the lowest metric.
+fn look_up(inputs: &Inputs<'_>, observed: &mut Observed) {
+    let (_, asked) = plan::interest(inputs);
+    let answer = |address| {
+        let matching = observed.routes.iter().filter(|route| {
+            let key = &route.route.key;
+            key.table == TableId::MAIN && key.tos.get() == 0 && key.prefix.contains(address)
+        });
+        let best = matching.min_by_key(|route| {
+            let key = &route.route.key;
+            (Reverse(key.prefix.length()), key.metric)
+        })?;
+        let hop = best.route.attrs.hops().first()?;
+        let lookup = Lookup {
+            via: hop.via,
+            link: hop.link?,
+            protocol: best.protocol,
+        };
+        Some((address, lookup))
+    };
+    observed.lookups = asked.into_iter().filter_map(answer).collect();
 }
 
 /// Routes that are not ours, in a comparable order.
@@ -108,5 +263,52 @@ fn one_verdict_each(plan: &Plan, observed: &Observed, protocol: Protocol) {
             }
             _ => {}
         }
+    }
+}
+
+/// Nothing that a guard forbids is installed or taken as installed.
+fn guards_hold(inputs: &Inputs<'_>, plan: &Plan, observed: &Observed) {
+    let policy = inputs.policy;
+    let mut in_main = Vec::new();
+    for row in plan.rows.iter().filter(|row| row.claim.is_some()) {
+        let attrs = match &row.verdict {
+            Verdict::Add(attrs) | Verdict::Keep(attrs) | Verdict::Adopt { attrs, .. } => attrs,
+            Verdict::Replace { to, .. } => to,
+            Verdict::Remove(_) | Verdict::Blocked(_) => continue,
+        };
+        let prefix = row.key.prefix;
+        let overlaps =
+            |other: &srsync::model::Prefix| other.covers(&prefix) || prefix.covers(other);
+        assert!(
+            !policy.protected_subnets.iter().any(overlaps),
+            "{prefix} is protected"
+        );
+        if row.key.table == TableId::MAIN {
+            in_main.push(prefix);
+        }
+        for hop in attrs.hops().iter().filter(|hop| !hop.on_link) {
+            let Some(via) = hop.via.filter(|via| prefix.contains(*via)) else {
+                continue;
+            };
+            let reaches = |route: &ObservedRoute| {
+                let there = &route.route;
+                there.key.prefix.contains(via)
+                    && there.key.prefix.length() > prefix.length()
+                    && there.attrs.kind == RouteType::Unicast
+                    && there.attrs.hops().iter().all(|hop| hop.via.is_none())
+                    && (prefix.family() == Family::V6 || route.scope >= Scope::LINK)
+            };
+            assert!(
+                observed.routes.iter().any(reaches),
+                "{prefix} captures its own gateway {via}"
+            );
+        }
+    }
+    let space: PrefixSet = in_main.iter().collect();
+    for family in Family::BOTH {
+        assert!(
+            policy.allow_default_route || !space.covers_all(family),
+            "a default route"
+        );
     }
 }
