@@ -100,15 +100,15 @@ impl<'a> Differ<'a> {
             })),
         };
         // More than one of ours in a slot (IPv6 allows it, and IPv4 by NLM_F_APPEND): one stays.
-        let surplus: Vec<&ObservedRoute> = match &verdict {
-            Verdict::Keep(kept) => {
-                let kept = ours.iter().position(|route| route.route.attrs == *kept);
-                let others = ours.iter().enumerate().filter(|(i, _)| Some(*i) != kept);
-                others.map(|(_, route)| *route).collect()
-            }
-            Verdict::Replace { .. } => ours.iter().skip(1).copied().collect(),
-            _ => Vec::new(),
+        // Equal ones are one route that a dump listed twice while others changed around it; to
+        // remove the second would remove the only one.
+        let one = match &verdict {
+            Verdict::Keep(attrs) | Verdict::Replace { from: attrs, .. } => Some(attrs.clone()),
+            _ => None,
         };
+        let is_surplus =
+            |route: &&ObservedRoute| one.as_ref().is_some_and(|one| route.route.attrs != *one);
+        let surplus: Vec<&ObservedRoute> = ours.iter().copied().filter(is_surplus).collect();
         let warning = self
             .shadowed(claim.key)
             .or_else(|| self.shared(ours, foreign));
