@@ -40,11 +40,18 @@ pub enum SyncError {
 /// If the kernel's answer was not complete.
 pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, KernelError> {
     let (tables, lookups) = plan::interest(inputs);
-    kernel.observe(&Interest {
+    let observed = kernel.observe(&Interest {
         protocol: inputs.policy.protocol,
         tables: Tables::Only(tables),
         lookups,
-    })
+    })?;
+    tracing::info!(
+        links = observed.links.len(),
+        addresses = observed.addresses.len(),
+        routes = observed.routes.len(),
+        "read the kernel"
+    );
+    Ok(observed)
 }
 
 /// What [`run`] would do.
@@ -149,6 +156,11 @@ fn carry_out(
     let failures = kernel
         .apply(inputs.policy.protocol, &changes)
         .map_err(SyncError::During)?;
+    tracing::info!(
+        changes = changes.len(),
+        refused = failures.len(),
+        "changed routes"
+    );
     // Without the capability every request is refused alike: say so once, not for each route.
     let not_permitted = |failure: &Failure| failure.error.errno() == Some(Errno::EPERM as i32);
     if refused.is_empty() && failures.len() == work.len() && failures.iter().all(not_permitted) {

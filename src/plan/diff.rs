@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, State, TableId,
+    ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, Protocol, RouteAttrs, RouteKey, State,
+    TableId,
 };
 
 use super::claims::SlotClaim;
@@ -157,6 +158,9 @@ impl<'a> Differ<'a> {
         let advice = if *other.route.attrs == *wanted {
             "it is what the document wants: to take it over, set foreignRoutes: adopt \
              (--foreign-routes adopt)"
+        } else if other.protocol == Protocol::KERNEL {
+            "it comes with an address of this node: leave it out of the destinations with `except`, \
+             or give this document another metric"
         } else {
             "remove it there, or give this document another metric"
         };

@@ -110,15 +110,20 @@ pub struct RowView<'a> {
     pub occupant: Option<&'a RouteAttrs>,
 }
 
+impl RowView<'_> {
+    /// Whether the route is not as it should be, for a reason that is in the row.
+    pub fn is_problem(&self) -> bool {
+        self.state.is_some_and(|state| state != State::Installed)
+    }
+}
+
 /// The numbers of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Rows by action.
+    /// Rows by action; what did not succeed is counted by its state alone.
     pub actions: BTreeMap<Action, usize>,
-    /// Wanted routes by state.
+    /// Routes by state.
     pub states: BTreeMap<State, usize>,
-    /// Actions that failed.
-    pub failed: usize,
 }
 
 impl Summary {
@@ -145,11 +150,12 @@ impl<'a> Report<'a> {
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         for view in self.rows() {
-            *summary.actions.entry(view.action).or_default() += 1;
+            if !view.is_problem() {
+                *summary.actions.entry(view.action).or_default() += 1;
+            }
             if let Some(state) = view.state {
                 *summary.states.entry(state).or_default() += 1;
             }
-            summary.failed += usize::from(view.state == Some(State::Failed));
         }
         let verdicts = self.pass.plan.documents.iter();
         for (verdict, document) in verdicts.zip(self.inputs.documents) {

@@ -54,10 +54,10 @@ impl Report<'_> {
 
     /// Whether the row gets a line of its own.
     fn lists(&self, view: &RowView<'_>, detail: Detail) -> bool {
-        match view.action {
-            Action::None => detail == Detail::Wide,
-            Action::Keep => detail == Detail::Wide || self.kind == Kind::Status,
-            _ => true,
+        let changes = !matches!(view.action, Action::Keep | Action::None);
+        match detail {
+            Detail::Wide => true,
+            Detail::Short => !view.is_problem() && (changes || self.kind == Kind::Status),
         }
     }
 
@@ -116,16 +116,14 @@ impl Writer<'_> {
     }
 
     fn route(&mut self, view: &RowView<'_>) -> io::Result<()> {
-        let failed = view.state == Some(State::Failed);
         let (sign, paint) = match view.action {
-            _ if failed => ("!", colour(AnsiColor::Red)),
+            _ if view.is_problem() => ("!", colour(AnsiColor::Red)),
             Action::Add => ("+", colour(AnsiColor::Green)),
             Action::Replace => ("~", colour(AnsiColor::Yellow)),
             Action::Adopt => ("^", colour(AnsiColor::Cyan)),
             Action::Remove => ("-", colour(AnsiColor::Red)),
             Action::Withhold => ("?", colour(AnsiColor::Magenta)),
-            Action::Keep => ("=", Paint::new()),
-            Action::None => ("!", colour(AnsiColor::Magenta)),
+            Action::Keep | Action::None => ("=", Paint::new()),
         };
         let line = self.report.line(view);
         let (width, painted) = (self.width, self.paint(paint, &format!("{sign} ")));
@@ -140,9 +138,10 @@ impl Writer<'_> {
             let was = WayText(previous, &self.report.pass.links);
             writeln!(self.out, "      was {was}")?;
         }
-        if let (Action::None, Some(state), Some(reason)) = (view.action, view.state, view.reason) {
-            writeln!(self.out, "      {state}: {reason}")?;
-            self.occupant(view)?;
+        if view.is_problem() {
+            let state = view.state.map_or("", State::name);
+            write!(self.out, "      {state}: ")?;
+            self.reason(view)?;
         }
         if let Some(warning) = &view.row.warning {
             writeln!(self.out, "      warning: {warning}")?;
@@ -154,12 +153,10 @@ impl Writer<'_> {
     fn problems(&mut self) -> io::Result<()> {
         let report = self.report;
         let mut group: Vec<RowView<'_>> = Vec::new();
-        let wide = self.style.detail == Detail::Wide;
-        let troubled = report.rows().filter(|view| match view.action {
-            Action::None => !wide,
-            Action::Withhold => false,
-            _ => view.reason.is_some(),
-        });
+        if self.style.detail == Detail::Wide {
+            return Ok(()); // each has its reason beside it
+        }
+        let troubled = report.rows().filter(RowView::is_problem);
         for view in troubled {
             if group.first().is_some_and(|first| !alike(first, &view)) {
                 self.problem(&group)?;
@@ -168,10 +165,7 @@ impl Writer<'_> {
             group.push(view);
         }
         self.problem(&group)?;
-        if self.style.detail == Detail::Short {
-            self.kept_warnings()?;
-        }
-        Ok(())
+        self.kept_warnings()
     }
 
     fn problem(&mut self, group: &[RowView<'_>]) -> io::Result<()> {
@@ -187,21 +181,25 @@ impl Writer<'_> {
         if group.len() > NAMED {
             prefixes += &format!(" and {} more", group.len() - NAMED);
         }
-        let state = first.state.map_or("not removed", State::name);
+        let state = first.state.map_or("", State::name);
         let head = self.paint(colour(AnsiColor::Red), &format!("! {state}"));
-        write!(self.out, "{head} {prefixes}")?;
-        if let Some(claim) = &first.row.claim {
-            let claim = self.claim(claim);
-            write!(self.out, "   {claim}")?;
+        match &first.row.claim {
+            Some(claim) => {
+                let claim = self.claim(claim);
+                writeln!(self.out, "{head} {prefixes}   {claim}")?;
+            }
+            None => writeln!(self.out, "{head} {prefixes}, which no document asks for")?,
         }
-        writeln!(self.out)?;
-        if let Some(reason) = first.reason {
-            writeln!(self.out, "      {reason}")?;
-        }
-        self.occupant(first)
+        write!(self.out, "      ")?;
+        self.reason(first)
     }
 
-    fn occupant(&mut self, view: &RowView<'_>) -> io::Result<()> {
+    /// Why a route is not as it should be, and what is in its slot instead.
+    fn reason(&mut self, view: &RowView<'_>) -> io::Result<()> {
+        match view.reason {
+            Some(reason) => writeln!(self.out, "{reason}")?,
+            None => writeln!(self.out)?,
+        }
         let Some(occupant) = view.occupant else {
             return Ok(());
         };
@@ -336,11 +334,7 @@ fn applied(verb: &str, summary: &Summary) -> String {
     ];
     parts.extend(some(summary.of(Action::Adopt), "adopted"));
     parts.push(format!("{} removed", summary.of(Action::Remove)));
-    let mut text = format!("{verb}: {}; {}", parts.join(", "), standing(summary));
-    if summary.failed > 0 {
-        text += &format!(", of the changes {} failed", summary.failed);
-    }
-    text + "."
+    format!("{verb}: {}; {}.", parts.join(", "), standing(summary))
 }
 
 fn counted(summary: &Summary) -> String {
