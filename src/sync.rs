@@ -84,7 +84,9 @@ pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> 
         }
         carry_out(kernel, inputs, &work, &mut refused)?;
         let observed = observe(kernel, inputs).map_err(SyncError::During)?;
-        let after = plan::plan(inputs, &observed);
+        let mut after = plan::plan(inputs, &observed);
+        // A guard is asked once in a pass: what was added meanwhile would raise a percentage.
+        after.removals = pass.plan.removals.clone();
         adopt_new_work(&mut pass.plan, &after);
         outcome = surprises(&pass.plan, &after, &refused);
         pass.links = observed.links;

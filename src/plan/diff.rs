@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, Protocol, RouteAttrs, RouteKey, State,
-    TableId,
+    Family, ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, Protocol, RouteAttrs, RouteKey,
+    State, TableId,
 };
 
 use super::claims::SlotClaim;
@@ -56,6 +56,19 @@ fn split<T>(list: &[T], belongs: impl FnMut(&T) -> bool) -> (&[T], &[T]) {
     list.split_at(end.unwrap_or(list.len()))
 }
 
+/// The route of a slot that REPLACE hits: the first, in IPv6 the first that like the wanted one
+/// has a gateway, or has none, if there is one (`fib6_add_rt2node`, net/ipv6/ip6_fib.c). To see it:
+/// `ip -6 route add 2001:db8::/48 dev eth0; ip -6 route append 2001:db8::/48 via fe80::1 dev eth0;
+/// ip -6 route replace 2001:db8::/48 via fe80::2 dev eth0` leaves the route without a gateway.
+fn replaced(key: RouteKey, slot: &[&ObservedRoute], wanted: &RouteAttrs) -> Option<usize> {
+    let has_gateway = |attrs: &RouteAttrs| attrs.hops().iter().any(|hop| hop.via.is_some());
+    let alike = |route: &&ObservedRoute| {
+        key.prefix.family() == Family::V4 || has_gateway(&route.route.attrs) == has_gateway(wanted)
+    };
+    let first = (!slot.is_empty()).then_some(0);
+    slot.iter().position(alike).or(first)
+}
+
 struct Differ<'a> {
     judge: &'a Judge<'a>,
     rows: Vec<Row>,
@@ -94,7 +107,7 @@ impl<'a> Differ<'a> {
 
     fn winner(&mut self, claim: &SlotClaim, ours: &[&ObservedRoute], foreign: &[&ObservedRoute]) {
         let verdict = match self.judge.judge(claim) {
-            Ok(wanted) => self.compare(wanted, ours, foreign),
+            Ok(wanted) => self.compare(claim.key, wanted, (ours, foreign)),
             Err(blocked) => Verdict::Blocked(Box::new(Blocked {
                 occupant: ours.first().map(|route| route.route.attrs.clone()),
                 ..blocked
@@ -124,20 +137,21 @@ impl<'a> Differ<'a> {
 
     fn compare(
         &self,
+        key: RouteKey,
         wanted: Arc<RouteAttrs>,
-        ours: &[&ObservedRoute],
-        foreign: &[&ObservedRoute],
+        (ours, foreign): (&[&ObservedRoute], &[&ObservedRoute]),
     ) -> Verdict {
         if ours.iter().any(|route| route.route.attrs == wanted) {
             return Verdict::Keep(wanted);
         }
-        match (ours, foreign) {
-            ([], []) => Verdict::Add(wanted),
-            ([first, ..], []) => Verdict::Replace {
-                from: first.route.attrs.clone(),
+        let hit = replaced(key, ours, &wanted).and_then(|index| ours.get(index));
+        match (hit, foreign) {
+            (None, []) => Verdict::Add(wanted),
+            (Some(hit), []) => Verdict::Replace {
+                from: hit.route.attrs.clone(),
                 to: wanted,
             },
-            ([], [only]) if self.adopts() && only.route.attrs == wanted => Verdict::Adopt {
+            (None, [only]) if self.adopts() && only.route.attrs == wanted => Verdict::Adopt {
                 attrs: wanted,
                 from: only.protocol,
             },

@@ -140,7 +140,8 @@ fn address_help(text: &str) -> Option<String> {
         && is_address(address)
     {
         return Some(format!(
-            "write `{address}` here and name the link with `interface: {zone}`"
+            "write `{address}` here and name the link with `interface`: {}",
+            quoted(zone)
         ));
     }
     if let Some((address, _)) = text.split_once('/')
@@ -161,13 +162,14 @@ fn address_help(text: &str) -> Option<String> {
     is_name.then(|| "names are not resolved; write the address".to_owned())
 }
 
-/// `010.0.0.1` without what makes it ambiguous.
+/// `010.0.0.1` without what makes it ambiguous, if that is what is wrong with it.
 fn without_leading_zeros(text: &str) -> Option<Ipv4Addr> {
     let octets: Option<Vec<String>> = text
         .split('.')
         .map(|octet| octet.parse::<u8>().ok().map(|number| number.to_string()))
         .collect();
-    octets?.join(".").parse().ok()
+    let clean = octets?.join(".");
+    (clean != text).then(|| clean.parse().ok())?
 }
 
 /// An address that one node can have: something to send to.
@@ -271,9 +273,10 @@ fn prefix_help(text: &str) -> Option<String> {
         let prefix = Prefix::containing(address, length)?;
         return Some(format!("write the mask as a length: `{prefix}`"));
     }
-    let clean = without_leading_zeros(address)?;
+    let clean = format!("{}/{rest}", without_leading_zeros(address)?);
     Some(format!(
-        "leave out leading zeros (some tools read them as octal): `{clean}/{rest}`"
+        "leave out leading zeros (some tools read them as octal): {}",
+        quoted(&clean)
     ))
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
             key: row.key,
             attrs: Arc::clone(attrs),
         };
-        let alone = (!crowded).then(|| routes.len());
+        let alone = (!crowded).then_some(routes.len());
         remove(routes, &route, protocol);
         if let Some(before) = alone {
             assert_eq!(routes.len() + 1, before, "removed what was not there");
