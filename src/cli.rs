@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::model::{ForeignRoutes, MaxRemovals};
+use crate::model::{ForeignRoutes, LogFormat, MaxRemovals};
 
 /// Keeps the routing table of a Linux node equal to a directory of StaticRoute YAML.
 ///
@@ -137,16 +137,15 @@ pub struct Global {
     )]
     pub quiet: bool,
 
-    /// Form of the log on stderr
+    /// Form of the log: text or json on stderr, or journald [default: text]
     #[arg(
         long,
         global = true,
         env = "SRSYNC_LOG_FORMAT",
-        value_enum,
-        default_value = "text",
+        value_name = "text|json|journald",
         help_heading = "Output"
     )]
-    pub log_format: LogFormat,
+    pub log_format: Option<LogFormat>,
 }
 
 /// Form of the result on stdout.
@@ -171,17 +170,6 @@ pub enum Color {
     Always,
     /// Never
     Never,
-}
-
-/// Form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
-    /// To the systemd journal, with fields
-    Journald,
 }
 
 /// The verbs.
@@ -213,8 +201,8 @@ pub enum Command {
 /// What documents to read.
 #[derive(Debug, Args)]
 pub struct Paths {
-    /// A directory (its *.yaml, *.yml and *.json), a file, or - for stdin [default: `sources` of
-    /// the config file]
+    /// A directory (its *.yaml, *.yml and *.json), a file, or - for stdin [default:
+    /// SRSYNC_SOURCES, separated by colons, or `sources` of the config file]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 }

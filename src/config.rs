@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use crate::cli::Global;
-use crate::model::{Labels, Names, Policy, Prefix, Protocol, TableId};
+use crate::model::{Labels, LogFormat, LogLevel, Names, Policy, Prefix, Protocol, TableId};
 
 pub use crate::spec::config::File;
 
@@ -27,6 +27,10 @@ pub struct Settings {
     pub node_name: String,
     /// This node's labels.
     pub labels: Labels,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// How the log is written.
+    pub log_format: LogFormat,
 }
 
 /// Puts flags and environment over the config file over the defaults.
@@ -91,6 +95,16 @@ pub fn settle(
         sources: file.sources.unwrap_or_default(),
         node_name,
         labels,
+        log_level: match (global.quiet, global.verbose) {
+            (true, _) => LogLevel::Error,
+            (false, 0) => file.log_level.unwrap_or(LogLevel::Warn),
+            (false, 1) => LogLevel::Info,
+            (false, _) => LogLevel::Debug,
+        },
+        log_format: global
+            .log_format
+            .or(file.log_format)
+            .unwrap_or(LogFormat::Text),
     })
 }
 

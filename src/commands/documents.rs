@@ -51,11 +51,14 @@ pub(super) fn read(session: &Session, paths: &Paths) -> Result<Loaded> {
         .map(|path| path.as_os_str().into())
         .collect();
     if paths.is_empty() {
-        let message = "no PATH given, and the config file names no `sources`; say which directory \
+        let message = "no PATH given, and neither SRSYNC_SOURCES nor the config file names any; say which directory \
                        or files to read (`-` is stdin)";
         return Err(UsageError(message.to_owned()).into());
     }
     let loaded = source::load(&paths, &mut io::stdin().lock(), &session.names);
+    for (path, _) in loaded.sources.iter().filter(|(_, files)| *files == 0) {
+        tracing::warn!("{path} has no documents: no *.yaml, *.yml or *.json directly in it");
+    }
     tracing::info!(
         files = loaded.files.len(),
         documents = loaded.documents.len(),

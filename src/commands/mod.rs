@@ -37,8 +37,7 @@ pub enum Exit {
 
 /// Runs a command to its end. An error that reaches here has changed nothing, unless it says so.
 pub fn run(cli: &Cli) -> Exit {
-    let end = log::start(&cli.global).and_then(|()| dispatch(cli));
-    match end {
+    match dispatch(cli) {
         Ok(exit) => exit,
         Err(error) if output::is_broken_pipe(&error) => Exit::Done,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::output::Form;
-use super::{UsageError, documents};
+use super::{UsageError, documents, log};
 use crate::cli::{Global, Paths};
 use crate::config::{self, Settings};
 use crate::model::{Names, Observed, Policy};
@@ -29,6 +29,8 @@ impl Session {
         let host_name = nix::unistd::gethostname().unwrap_or_default();
         let host_name = host_name.to_string_lossy().into_owned();
         let settings = config::settle(global, file, &names, host_name).map_err(UsageError)?;
+        let colour = form.colour(&std::io::stderr());
+        log::start(settings.log_level, settings.log_format, colour)?;
         Ok(Self {
             form,
             names,
@@ -49,11 +51,15 @@ impl Session {
         &self.settings.node_name
     }
 
-    /// The paths given, or the config file's `sources`.
+    /// The paths given, or those of `SRSYNC_SOURCES` (separated by colons, as in `PATH`), or the
+    /// config file's `sources`.
     pub(super) fn paths(&self, paths: &Paths) -> Vec<PathBuf> {
-        match paths.paths.is_empty() {
-            true => self.settings.sources.clone(),
-            false => paths.paths.clone(),
+        if !paths.paths.is_empty() {
+            return paths.paths.clone();
+        }
+        match std::env::var_os("SRSYNC_SOURCES") {
+            Some(sources) => std::env::split_paths(&sources).collect(),
+            None => self.settings.sources.clone(),
         }
     }
 

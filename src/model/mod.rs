@@ -8,6 +8,7 @@
 //! or on the netlink wire.
 
 pub mod document;
+pub mod log;
 pub mod names;
 pub mod node;
 pub mod numbers;
@@ -21,6 +22,7 @@ pub mod state;
 pub use document::{
     Destination, Dialect, Document, DocumentId, FileId, FileName, Gateway, Place, Target,
 };
+pub use log::{LogFormat, LogLevel};
 pub use names::Names;
 pub use node::{Address, Link, Lookup, Observed, ObservedRoute};
 pub use numbers::{

@@ -10,7 +10,10 @@ use super::native;
 use super::values::{address, boolean, duration, keyword, prefix, text, whole};
 use super::words::quoted;
 use super::yaml::{Documents, Value};
-use crate::model::{FileId, ForeignRoutes, Labels, MaxRemovals, Names, Prefix, Protocol, TableId};
+use crate::model::{
+    FileId, ForeignRoutes, Labels, LogFormat, LogLevel, MaxRemovals, Names, Prefix, Protocol,
+    TableId,
+};
 
 /// The keys of the config file.
 pub const FIELDS: &[&str] = &[
@@ -50,6 +53,8 @@ pub struct File {
     pub gateway_lookup: Option<std::net::IpAddr>,
     pub node_name: Option<String>,
     pub node_labels: Option<Labels>,
+    pub log_level: Option<LogLevel>,
+    pub log_format: Option<LogFormat>,
 }
 
 /// Reads a config file's text.
@@ -74,6 +79,13 @@ pub fn parse_config(file: FileId, text: &str, names: &Names) -> (File, Vec<Diagn
 fn read(fields: &Fields<'_, '_>, names: &Names, findings: &mut Findings<'_>) -> File {
     check_daemon_keys(fields, findings);
     let (node_name, node_labels) = node(fields, findings);
+    let log = fields.inside("log", LOG_FIELDS, findings);
+    let log_level = log
+        .as_ref()
+        .and_then(|log| value(log.read("level", findings, |item| keyword(item, &LogLevel::NAMES))));
+    let log_format = log.as_ref().and_then(|log| {
+        value(log.read("format", findings, |item| keyword(item, &LogFormat::NAMES)))
+    });
     File {
         sources: list(fields, "sources", findings, |item| {
             Ok(PathBuf::from(text(item)?))
@@ -96,6 +108,8 @@ fn read(fields: &Fields<'_, '_>, names: &Names, findings: &mut Findings<'_>) -> 
         gateway_lookup: value(fields.read("gatewayLookup", findings, address)),
         node_name,
         node_labels,
+        log_level,
+        log_format,
     }
 }
 
@@ -177,12 +191,6 @@ fn check_daemon_keys(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) {
             Problem::new(message, "must be such as `127.0.0.1:9583` or `[::]:9583`")
         })
     });
-    if let Some(log) = fields.inside("log", LOG_FIELDS, findings) {
-        let levels = ["error", "warn", "info", "debug"].map(|level| (level, ()));
-        log.read("level", findings, |item| keyword(item, &levels));
-        let formats = ["text", "json", "journald"].map(|format| (format, ()));
-        log.read("format", findings, |item| keyword(item, &formats));
-    }
 }
 
 #[cfg(test)]
@@ -233,6 +241,8 @@ log: {level: info, format: json}
         assert_eq!(file.gateway_lookup, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(file.node_name.as_deref(), Some("gw-1"));
         assert_eq!(file.node_labels.unwrap()["role"], "egress");
+        assert_eq!(file.log_level, Some(LogLevel::Info));
+        assert_eq!(file.log_format, Some(LogFormat::Json));
     }
 
     #[test]

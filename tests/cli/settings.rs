@@ -37,6 +37,8 @@ fn the_sources_of_the_config_file_stand_in_for_paths() {
         assert_eq!(ip("route show proto 83").lines().count(), 3);
         let status = srsync(&["status", "--config", &config]).exits(0).stdout;
         assert!(status.contains("partners (routes.yaml:6)"), "{status}");
+        let mut by_environment = command(&["plan", "--exit-code"]);
+        ran(by_environment.env("SRSYNC_SOURCES", folder.path())).exits(0);
     });
 }
 
@@ -84,4 +86,18 @@ fn guards_can_be_lifted_by_flag_and_by_environment() {
             ran.stdout
         );
     });
+}
+
+#[test]
+fn the_log_is_configured_like_everything_else() {
+    let folder = Folder::new(&[("routes.yaml", ROUTES)]);
+    let config = Folder::new(&[("config.yaml", "log: {level: info, format: json}\n")]);
+    let config = config.file("config.yaml");
+    let log = |extra: &[&str]| {
+        let args = [&["validate", folder.path(), "--config", &config], extra].concat();
+        srsync(&args).exits(0).stderr
+    };
+    assert!(log(&[]).starts_with('{'));
+    assert!(log(&["--log-format", "text"]).contains("INFO read the documents"));
+    assert_eq!(log(&["-q"]), "");
 }
