@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::session::{Session, withheld_everything};
+use super::session::{Session, end};
 use super::{Exit, documents};
 use crate::cli::{Global, Paths};
 use crate::kernel::{Kernel, Lock};
@@ -16,12 +16,5 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     let _lock = Lock::take(inputs.policy.protocol)?;
     let pass = sync::run(&mut Kernel::open()?, &inputs)?;
     let in_sync = session.report(Kind::Apply, &inputs, &pass)?;
-    if let Some(reason) = withheld_everything(&pass) {
-        return Err(anyhow::anyhow!("{reason}"));
-    }
-    Ok(if in_sync {
-        Exit::Done
-    } else {
-        Exit::Incomplete
-    })
+    end(&pass, in_sync)
 }

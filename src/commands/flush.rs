@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
 
-use super::session::Session;
+use super::session::{Session, end};
 use super::{Exit, UsageError, output};
 use crate::cli::{FlushArgs, Global};
 use crate::kernel::{Kernel, Lock};
@@ -34,11 +34,7 @@ pub(super) fn run(global: &Global, args: &FlushArgs) -> Result<Exit> {
     }
     let pass = sync::run(&mut kernel, &inputs)?;
     let in_sync = session.report(Kind::Flush, &inputs, &pass)?;
-    Ok(if in_sync {
-        Exit::Done
-    } else {
-        Exit::Incomplete
-    })
+    end(&pass, in_sync)
 }
 
 fn confirmed(owned: usize, policy: &Policy) -> Result<bool> {

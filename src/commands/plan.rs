@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::session::{Session, withheld_everything};
+use super::session::{Session, refuse_empty_set};
 use super::{Exit, documents};
 use crate::cli::{Global, PlanArgs};
 use crate::kernel::Kernel;
@@ -15,9 +15,7 @@ pub(super) fn run(global: &Global, args: &PlanArgs) -> Result<Exit> {
     let inputs = session.inputs(&loaded);
     let pass = sync::preview(&mut Kernel::open()?, &inputs)?;
     session.report(Kind::Plan, &inputs, &pass)?;
-    if let Some(reason) = withheld_everything(&pass) {
-        return Err(anyhow::anyhow!("{reason}"));
-    }
+    refuse_empty_set(&pass)?;
     let changes = args.exit_code && !pass.plan.is_empty();
     Ok(if changes { Exit::Changes } else { Exit::Done })
 }

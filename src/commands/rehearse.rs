@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::session::{Session, withheld_everything};
+use super::session::{Session, end};
 use super::{Exit, documents, output};
 use crate::cli::{Global, TryArgs};
 use crate::kernel::{Interest, Kernel, Tables, sandbox};
@@ -34,14 +34,7 @@ pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
     let pass = sync::run(&mut kernel, &inputs)?;
     let tables = resulting_tables(&mut kernel, &inputs)?;
     let in_sync = session.report_with_tables(Kind::Try, &inputs, &pass, Some(&tables))?;
-    if let Some(reason) = withheld_everything(&pass) {
-        return Err(anyhow::anyhow!("{reason}"));
-    }
-    Ok(if in_sync {
-        Exit::Done
-    } else {
-        Exit::Incomplete
-    })
+    end(&pass, in_sync)
 }
 
 /// Says what the node is that is rehearsed on.

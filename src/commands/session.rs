@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::output::Form;
-use super::{UsageError, documents, log};
+use super::{Exit, UsageError, documents, log};
 use crate::cli::{Global, Paths};
 use crate::config::{self, Settings};
 use crate::model::{Names, Observed, Policy};
-use crate::plan::{Inputs, Reason, ReasonCode, Removals};
+use crate::plan::{Inputs, ReasonCode, Removals};
 use crate::report::{Kind, Pass, Report};
 use crate::source::{self, Loaded};
 
@@ -102,10 +102,24 @@ impl Session {
     }
 }
 
-/// The reason why nothing at all was done, where the guard against an empty set said no.
-pub(super) fn withheld_everything(pass: &Pass) -> Option<&Reason> {
+/// How a command that applies ends.
+///
+/// # Errors
+/// If nothing at all was done because nothing is wanted.
+pub(super) fn end(pass: &Pass, in_sync: bool) -> Result<Exit> {
+    refuse_empty_set(pass)?;
+    Ok(match in_sync {
+        true => Exit::Done,
+        false => Exit::Incomplete,
+    })
+}
+
+/// An error where the guard against an empty set said no.
+pub(super) fn refuse_empty_set(pass: &Pass) -> Result<()> {
     match &pass.plan.removals {
-        Removals::Withheld(reason) if reason.code == ReasonCode::EmptySet => Some(reason),
-        _ => None,
+        Removals::Withheld(reason) if reason.code == ReasonCode::EmptySet => {
+            Err(anyhow!("{reason}"))
+        }
+        _ => Ok(()),
     }
 }
