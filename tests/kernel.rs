@@ -17,4 +17,5 @@ mod kernel {
     mod lock;
     mod observe;
     mod topology;
+    mod traffic;
 }
