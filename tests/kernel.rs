@@ -14,6 +14,7 @@ mod support;
 mod kernel {
     mod apply;
     mod build;
+    mod documents;
     mod foreign;
     mod lock;
     mod observe;
