@@ -16,6 +16,7 @@ mod kernel {
     mod build;
     mod documents;
     mod foreign;
+    mod interrupted;
     mod lock;
     mod observe;
     mod topology;

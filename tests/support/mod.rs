@@ -7,6 +7,7 @@ pub mod program;
 pub mod random;
 pub mod stream;
 pub mod tables;
+pub mod watch;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
