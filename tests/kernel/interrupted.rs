@@ -128,6 +128,7 @@ fn interrupted_from_the_keyboard_it_leaves_the_same() {
                 Signal::SIGINT,
                 1 + (moment - 1) * ROUTES / 4,
             );
+            assert_eq!(foreign(), before);
         }
         complete(srsync, 4);
     });
