@@ -14,6 +14,7 @@ mod support;
 mod kernel {
     mod apply;
     mod build;
+    mod building;
     mod documents;
     mod foreign;
     mod interrupted;
