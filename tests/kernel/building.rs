@@ -67,3 +67,44 @@ fn regression_a_gateway_behind_a_route_that_goes_in_the_same_run_is_not_reached(
         );
     });
 }
+
+/// Was reported with the next hops of the first round.
+#[test]
+fn regression_a_route_changed_twice_in_a_run_is_reported_as_it_is_in_the_end() {
+    on_a_node(|srsync| {
+        srsync.document("subnet", SUBNET);
+        srsync.document(
+            "behind",
+            "destinations: [198.51.100.0/24, '2001:db8:f::/64'], mode: ecmp, gateways: \
+             [{address: 10.7.7.7}, {address: 'fd07::7'}, {address: 10.0.2.2}, \
+             {address: 'fd00:2::2'}]",
+        );
+        let run = srsync.converge();
+        for (prefix, family) in FAR.into_iter().zip(["-4", "-6"]) {
+            assert_eq!(run.row(prefix)["action"], "add");
+            assert_eq!(run.row(prefix)["nextHops"].as_array().unwrap().len(), 2);
+            let shown = routes(family, &format!("proto 83 exact {prefix}"));
+            assert_eq!(shown[0]["nexthops"].as_array().unwrap().len(), 2);
+        }
+    });
+}
+
+/// Was reported as pending, for want of a gateway that was there by then.
+#[test]
+fn regression_a_slot_in_the_way_is_reported_once_the_gateway_is_there() {
+    on_a_node(|srsync| {
+        ip("route add 198.51.100.0/24 via 10.0.1.2 metric 50 proto bgp");
+        ip("-6 route add 2001:db8:f::/64 via fd00:1::2 metric 50 proto bgp");
+        srsync.document("behind", BEHIND);
+        srsync.document("subnet", SUBNET);
+        let run = srsync.apply().exits(4);
+        for prefix in FAR {
+            let state = run.state(prefix);
+            assert!(
+                state.starts_with("Foreign: ") && state.contains("bgp (186)"),
+                "{state}"
+            );
+            assert_eq!(srsync.plan().exits(0).state(prefix), state);
+        }
+    });
+}
