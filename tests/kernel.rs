@@ -20,6 +20,8 @@ mod kernel {
     mod interrupted;
     mod lock;
     mod observe;
+    mod random_documents;
+    mod ranges;
     mod topology;
     mod traffic;
 }
