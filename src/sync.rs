@@ -87,7 +87,7 @@ pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> 
         let mut after = plan::plan(inputs, &observed);
         // A guard is asked once in a pass: what was added meanwhile would raise a percentage.
         after.removals = pass.plan.removals.clone();
-        adopt_new_work(&mut pass.plan, &after);
+        bring_up_to_date(&mut pass.plan, &after);
         outcome = surprises(&pass.plan, &after, &refused);
         pass.links = observed.links;
         latest = Some(after);
@@ -175,14 +175,28 @@ fn carry_out(
     Ok(())
 }
 
-/// Rows that could be worked on only in a later round become work of the plan that is reported.
-fn adopt_new_work(first: &mut Plan, after: &Plan) {
-    for row in after.rows.iter().filter(|row| after.changes(row)) {
-        if let Some(index) = find(&first.rows, row)
-            && !first.changes(&first.rows[index])
-        {
-            first.rows[index].verdict = row.verdict.clone();
-        }
+/// Brings the plan that is reported up to date after a round. Rows that could be worked on only in
+/// a later round become work of it, a row that was changed again is reported with what it is in
+/// the end, and one that was left alone with what is true of it now: a gateway that another route
+/// of the pass made reachable, or took away.
+fn bring_up_to_date(first: &mut Plan, after: &Plan) {
+    let blocked = |row: &Row| matches!(row.verdict, Verdict::Blocked(_));
+    let any_blocked = first.rows.iter().any(blocked);
+    let news = |row: &&Row| any_blocked || blocked(row) || after.changes(row);
+    for row in after.rows.iter().filter(news) {
+        let Some(index) = find(&first.rows, row) else {
+            continue;
+        };
+        let verdict = match (&first.rows[index].verdict, &row.verdict) {
+            (Verdict::Add(_), Verdict::Replace { to, .. }) => Verdict::Add(to.clone()),
+            (Verdict::Replace { from, .. }, Verdict::Replace { to, .. }) => Verdict::Replace {
+                from: from.clone(),
+                to: to.clone(),
+            },
+            _ if first.changes(&first.rows[index]) => continue,
+            (_, later) => later.clone(),
+        };
+        first.rows[index].verdict = verdict;
     }
 }
 

@@ -14,7 +14,14 @@ mod support;
 mod kernel {
     mod apply;
     mod build;
+    mod building;
+    mod documents;
+    mod foreign;
+    mod interrupted;
     mod lock;
     mod observe;
+    mod random_documents;
+    mod ranges;
     mod topology;
+    mod traffic;
 }

@@ -189,8 +189,8 @@ pub fn inventory(observed: &Observed, protocol: Protocol) -> Plan {
 /// Compares what is wanted with what is there.
 pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
     let selected = claims::select(inputs);
-    let resolved = resolve::resolve(inputs, &selected, observed);
     let claims = claims::claims(inputs, &selected);
+    let resolved = resolve::resolve(inputs, &selected, &claims, observed);
     let defaults = guards::default_routes(inputs, &selected);
     let judge = guards::Judge {
         inputs,

@@ -17,7 +17,7 @@ use crate::model::{
     Weight,
 };
 
-use super::claims::{self, Selected};
+use super::claims::{self, Selected, SlotClaim};
 use super::{Inputs, Reason, ReasonCode};
 
 /// A document's routes on this node, one result for each family.
@@ -55,11 +55,12 @@ impl Resolved {
 pub(super) fn resolve(
     inputs: &Inputs<'_>,
     selected: &Selected,
+    claims: &[SlotClaim],
     observed: &Observed,
 ) -> Vec<Resolved> {
     let mut resolved: Vec<Resolved> = Vec::new();
     resolved.resize_with(inputs.documents.len(), Resolved::default);
-    let node = Node::new(inputs, observed);
+    let node = Node::new(inputs, claims, observed);
     for (index, document) in claims::selected_documents(inputs, selected) {
         let table = claims::table(inputs, document);
         let entry = &mut resolved[index as usize];
@@ -91,7 +92,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn new(inputs: &'a Inputs<'a>, observed: &'a Observed) -> Self {
+    fn new(inputs: &'a Inputs<'a>, claims: &[SlotClaim], observed: &'a Observed) -> Self {
         let is_connected = |route: &&ObservedRoute| {
             let attrs = &route.route.attrs;
             attrs.kind == RouteType::Unicast
@@ -99,10 +100,16 @@ impl<'a> Node<'a> {
                 && attrs.hops().iter().all(|hop| hop.via.is_none())
                 && (route.route.key.prefix.family() == Family::V6 || route.scope >= Scope::LINK)
         };
+        // What this plan is about to take away or to change connects nothing: a gateway behind it
+        // would be resolved now and be out of reach a moment later.
+        let stays = |route: &&ObservedRoute| {
+            route.protocol != inputs.policy.protocol || remains(inputs, claims, observed, route)
+        };
+        let connected = observed.routes.iter().filter(is_connected).filter(stays);
         Self {
             inputs,
             observed,
-            connected: observed.routes.iter().filter(is_connected).collect(),
+            connected: connected.collect(),
         }
     }
 
@@ -378,6 +385,25 @@ fn is_for_all_traffic(route: &ObservedRoute) -> bool {
 /// The kernel's order among routes that match, the least first; within a slot it uses the first.
 fn preference(key: &RouteKey) -> (Reverse<u8>, Metric) {
     (Reverse(key.prefix.length()), key.metric)
+}
+
+/// Whether a document asks for this connected route of ours, on the link that it is on.
+fn remains(
+    inputs: &Inputs<'_>,
+    claims: &[SlotClaim],
+    observed: &Observed,
+    route: &ObservedRoute,
+) -> bool {
+    let key = route.route.key;
+    let first = claims.partition_point(|claim| claim.key < key);
+    let Some(winner) = claims.get(first).filter(|claim| claim.key == key) else {
+        return false;
+    };
+    let Target::Interface(name) = &inputs.documents[winner.claim.document as usize].target else {
+        return false;
+    };
+    let link = observed.link_named(name.as_str()).map(|link| link.index);
+    route.route.attrs.hops().iter().all(|hop| hop.link == link)
 }
 
 fn direct(link: IfIndex) -> NextHop {

@@ -3,6 +3,12 @@
 //! Works as root and under `unshare -rn` (root of a user namespace only). Where namespaces cannot
 //! be made a test fails and says so; it never passes by not running.
 
+pub mod program;
+pub mod random;
+pub mod stream;
+pub mod tables;
+pub mod watch;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,0 +1,340 @@
+//! No gap: what a stream of packets sees of a change.
+//!
+//! ```text
+//!                       ,-- link_a -- gateway a -- far_a --.
+//! client -- lan -- node                                     far host
+//!                       `-- link_b -- gateway b -- far_b --'
+//! ```
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::support::program::Srsync;
+use crate::support::stream::{Arrivals, Stream};
+use crate::support::tables::at_once;
+use crate::support::{Namespace, ip, ip_succeeds};
+
+/// Packets of one steady phase.
+const PHASE: u32 = 400;
+
+/// What the same topology is called in each family.
+struct Net {
+    far: &'static str,
+    prefix: &'static str,
+    a: &'static str,
+    b: &'static str,
+    family: &'static str,
+}
+
+const V4: Net = Net {
+    far: "198.51.100.9:5000",
+    prefix: "198.51.100.0/24",
+    a: "10.0.1.2",
+    b: "10.0.2.2",
+    family: "-4",
+};
+const V6: Net = Net {
+    far: "[2001:db8:f::9]:5000",
+    prefix: "2001:db8:f::/64",
+    a: "fd00:1::2",
+    b: "fd00:2::2",
+    family: "-6",
+};
+
+impl Net {
+    fn via(&self, gateway: &str) -> String {
+        format!("destinations: ['{}'], gateway: '{gateway}'", self.prefix)
+    }
+
+    fn via_both(&self) -> String {
+        let (prefix, a, b) = (self.prefix, self.a, self.b);
+        format!(
+            "destinations: ['{prefix}'], mode: ecmp, gateways: [{{address: '{a}'}}, {{address: '{b}'}}]"
+        )
+    }
+
+    fn blackhole(&self) -> String {
+        format!("destinations: ['{}'], type: blackhole", self.prefix)
+    }
+}
+
+struct Crossroads {
+    client: Namespace,
+    node: Namespace,
+    _gateways: [Namespace; 2],
+    far: Namespace,
+}
+
+impl Crossroads {
+    fn build() -> Self {
+        let new = || {
+            let namespace = Namespace::new();
+            namespace.enter(at_once);
+            namespace.sysctl("ipv4/ip_forward", "1");
+            namespace.sysctl("ipv6/conf/all/forwarding", "1");
+            namespace
+        };
+        let (client, node, far) = (new(), new(), new());
+        client.join(
+            ("lan", "10.0.9.2/24 fd00:9::2/64"),
+            &node,
+            ("lan", "10.0.9.1/24 fd00:9::1/64"),
+        );
+        client.ip("route add default via 10.0.9.1");
+        client.ip("-6 route add default via fd00:9::1");
+        // Spread by ports, not by addresses alone: all flows are between the same two hosts.
+        node.sysctl("ipv4/fib_multipath_hash_policy", "1");
+        node.sysctl("ipv6/fib_multipath_hash_policy", "1");
+        let gateways = [("a", 1), ("b", 2)].map(|(name, n)| {
+            let gateway = new();
+            node.join(
+                (
+                    &format!("link_{name}"),
+                    &format!("10.0.{n}.1/24 fd00:{n}::1/64"),
+                ),
+                &gateway,
+                ("node", &format!("10.0.{n}.2/24 fd00:{n}::2/64")),
+            );
+            far.join(
+                (
+                    &format!("far_{name}"),
+                    &format!("10.1.{n}.9/24 fd01:{n}::9/64"),
+                ),
+                &gateway,
+                ("far", &format!("10.1.{n}.1/24 fd01:{n}::1/64")),
+            );
+            gateway.ip(&format!("route add {} via 10.1.{n}.9", V4.prefix));
+            gateway.ip(&format!("-6 route add {} via fd01:{n}::9", V6.prefix));
+            gateway
+        });
+        far.ip("addr add 198.51.100.9/32 dev lo");
+        far.ip("addr add 2001:db8:f::9/128 dev lo");
+        Self {
+            client,
+            node,
+            _gateways: gateways,
+            far,
+        }
+    }
+
+    fn stream(&self, net: &Net) -> Stream {
+        let to: SocketAddr = net.far.parse().unwrap();
+        Stream::start(&self.client, &self.far, to, &["far_a", "far_b"])
+    }
+
+    /// A test in each family, with a document that does not change beside the one that does.
+    fn in_both_families(test: impl Fn(&Self, &Srsync<'_>, &Net)) {
+        let crossroads = Self::build();
+        for net in [V4, V6] {
+            let srsync = Srsync::inside(&crossroads.node);
+            srsync.document("bystander", "destinations: [192.0.2.0/24], type: blackhole");
+            test(&crossroads, &srsync, &net);
+            srsync.run("flush --yes").exits(0);
+        }
+    }
+}
+
+/// Writes and applies the document while packets pass; returns the numbers of those that were sent
+/// before it ended.
+fn change(stream: &Stream, srsync: &Srsync<'_>, spec: &str) -> Range<u32> {
+    let start = stream.now();
+    srsync.document("far", spec);
+    srsync.converge();
+    start..stream.now()
+}
+
+fn links(of: &[&'static str]) -> BTreeSet<&'static str> {
+    of.iter().copied().collect()
+}
+
+#[track_caller]
+fn assert_way(arrivals: &Arrivals, numbers: &Range<u32>, expected: &[&'static str]) {
+    assert_eq!(
+        arrivals.links(numbers.clone()),
+        links(expected),
+        "{numbers:?}"
+    );
+}
+
+#[test]
+fn a_stream_without_any_change_loses_nothing() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        let steady = stream.carry(5 * PHASE);
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        assert_way(&arrivals, &steady, &["far_a"]);
+    });
+}
+
+#[test]
+fn a_change_of_gateway_loses_no_packet() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        let control = stream.carry(2 * PHASE);
+        let mut phases = vec![(control, "far_a")];
+        for _ in 0..3 {
+            change(&stream, srsync, &net.via(net.b));
+            phases.push((stream.carry(PHASE), "far_b"));
+            change(&stream, srsync, &net.via(net.a));
+            phases.push((stream.carry(PHASE), "far_a"));
+        }
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        for (numbers, way) in phases {
+            assert_way(&arrivals, &numbers, &[way]);
+        }
+    });
+}
+
+/// Both gateways on one segment: nothing but the address of the next hop changes.
+#[test]
+fn a_change_of_gateway_on_one_link_loses_no_packet() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        // A bridge takes both links; the second family finds it made.
+        let node = &crossroads.node;
+        node.enter(|| {
+            if ip_succeeds("link show segment") {
+                return;
+            }
+            ip("link add segment type bridge");
+            for link in ["link_a", "link_b"] {
+                ip(&format!("addr flush dev {link}"));
+                ip(&format!("link set {link} master segment"));
+            }
+            ip("link set segment up");
+            for address in ["10.0.1.1/24", "10.0.2.1/24"] {
+                ip(&format!("addr add {address} dev segment"));
+            }
+            for address in ["fd00:1::1/64", "fd00:2::1/64"] {
+                ip(&format!("addr add {address} dev segment nodad"));
+            }
+        });
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        stream.carry(PHASE);
+        change(&stream, srsync, &net.via(net.b));
+        let after = stream.carry(PHASE);
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        assert_way(&arrivals, &after, &["far_b"]);
+    });
+}
+
+#[test]
+fn from_one_gateway_to_both_and_back_loses_no_packet() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        let mut phases = vec![(stream.carry(PHASE), vec!["far_a"])];
+        for (last, way) in [(net.b, "far_b"), (net.a, "far_a")] {
+            change(&stream, srsync, &net.via_both());
+            phases.push((stream.carry(PHASE), vec!["far_a", "far_b"]));
+            change(&stream, srsync, &net.via(last));
+            phases.push((stream.carry(PHASE), vec![way]));
+        }
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        for (numbers, ways) in phases {
+            assert_way(&arrivals, &numbers, &ways);
+        }
+    });
+}
+
+#[test]
+fn a_blackhole_drops_everything_until_the_gateway_comes_back() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        let before = stream.carry(PHASE);
+        let closing = change(&stream, srsync, &net.blackhole());
+        let closed = stream.send(PHASE);
+        let opening = change(&stream, srsync, &net.via(net.b));
+        let after = stream.carry(PHASE);
+        let arrivals = stream.finish();
+        assert_eq!(arrivals.lost(before), [0; 0]);
+        assert_way(&arrivals, &closed, &[]);
+        assert_way(&arrivals, &after, &["far_b"]);
+        // Only what was sent while it was closed, or while that changed.
+        let lost = arrivals.lost(closing.start..opening.end);
+        arrivals.assert_all_but(&lost);
+    });
+}
+
+/// The metric is part of the slot: the new route is there before the old one goes.
+#[test]
+fn a_change_of_metric_loses_no_packet() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        srsync.document("far", &(net.via(net.a) + ", metric: 100"));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        stream.carry(PHASE);
+        let mut phases = Vec::new();
+        // Better, worse, and worse with another gateway, which takes over once the old one goes.
+        for (gateway, metric, way) in [
+            (net.a, 50, "far_a"),
+            (net.a, 200, "far_a"),
+            (net.b, 300, "far_b"),
+            (net.a, 20, "far_a"),
+        ] {
+            let spec = format!("{}, metric: {metric}", net.via(gateway));
+            change(&stream, srsync, &spec);
+            phases.push((stream.carry(PHASE), way));
+        }
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        for (numbers, way) in phases {
+            assert_way(&arrivals, &numbers, &[way]);
+        }
+    });
+}
+
+#[test]
+fn without_its_document_a_route_goes_and_packets_stop() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        let before = stream.carry(PHASE);
+        let start = stream.now();
+        srsync.without("far");
+        srsync.converge();
+        let stopped = stream.send(PHASE);
+        let back = change(&stream, srsync, &net.via(net.a));
+        stream.carry(PHASE);
+        let arrivals = stream.finish();
+        assert_eq!(arrivals.lost(before), [0; 0]);
+        assert_way(&arrivals, &stopped, &[]);
+        let lost = arrivals.lost(start..back.end);
+        arrivals.assert_all_but(&lost);
+    });
+}
+
+#[test]
+fn without_its_document_packets_take_the_other_route_and_none_is_lost() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        let fallback = format!("{} via {} metric 4000 proto static", net.prefix, net.b);
+        crossroads
+            .node
+            .ip(&format!("{} route add {fallback}", net.family));
+        srsync.document("far", &net.via(net.a));
+        srsync.converge();
+        let stream = crossroads.stream(net);
+        let before = stream.carry(PHASE);
+        srsync.without("far");
+        srsync.converge();
+        let after = stream.carry(PHASE);
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        assert_way(&arrivals, &before, &["far_a"]);
+        assert_way(&arrivals, &after, &["far_b"]);
+    });
+}

@@ -1,0 +1,45 @@
+//! Doing something at a chosen moment of a run: after so many changes of routes.
+
+use std::process::Child;
+use std::time::Duration;
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE` (rtnetlink(7)).
+const ROUTE_GROUPS: u32 = 0x40 | 0x400;
+
+/// Hears of every change of a route in the namespace of the thread that made it.
+pub struct Changes(Socket);
+
+impl Changes {
+    pub fn watch() -> Self {
+        let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
+        // As much as is allowed. What is missed is only counted later.
+        let _ = socket.set_rx_buf_sz(4 << 20);
+        socket.bind(&SocketAddr::new(0, ROUTE_GROUPS)).unwrap();
+        socket.set_non_blocking(true).unwrap();
+        Self(socket)
+    }
+
+    /// Waits until `count` routes were changed; says whether the process was still running then.
+    pub fn wait_for(&self, count: usize, by: &mut Child) -> bool {
+        let mut buffer = [0; 4096];
+        let mut seen = 0;
+        loop {
+            match self.0.recv(&mut &mut buffer[..], 0) {
+                Ok(_) => seen += 1,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    if by.try_wait().unwrap().is_some() {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                // ENOBUFS: more changes than it could hold.
+                Err(_) => {}
+            }
+            if seen >= count {
+                return by.try_wait().unwrap().is_none();
+            }
+        }
+    }
+}
