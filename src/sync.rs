@@ -209,10 +209,17 @@ fn surprises(first: &Plan, after: &Plan, refused: &Refused) -> Surprises {
             Verdict::Blocked(blocked) => Surprise {
                 state: blocked.state,
                 reason: blocked.reason.clone(),
+                occupant: blocked.occupant.clone(),
             },
             _ if after.changes(row) => Surprise {
                 state: State::Failed,
                 reason: refused.get(&row.key).cloned().unwrap_or_else(not_there),
+                occupant: match &row.verdict {
+                    Verdict::Replace { from: stays, .. } | Verdict::Remove(stays) => {
+                        Some(stays.clone())
+                    }
+                    _ => None,
+                },
             },
             _ => continue,
         };

@@ -13,11 +13,15 @@ use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
 
 use crate::model::Protocol;
+
+/// How often the lock is tried again when its holder ends just while it is asked who it is.
+const ATTEMPTS: u32 = 5;
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ pub enum LockError {
 }
 
 /// The process that has the lock, as far as it can be seen from here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holder {
     /// Its process number, or `None` if it is in another PID namespace or gone by now.
     pub pid: Option<i32>,
@@ -61,7 +65,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
             Some(pid) => write!(f, "pid {pid}")?,
-            None => f.write_str("in another container")?,
+            None => f.write_str("a process that cannot be seen from here")?,
         }
         if let Some(user) = self.user {
             write!(f, ", user {user}")?;
@@ -78,42 +82,39 @@ impl Lock {
     pub fn take(protocol: Protocol) -> Result<Self, LockError> {
         let name = format!("srsync/{protocol}");
         let address = SocketAddr::from_abstract_name(&name).map_err(LockError::Socket)?;
-        match UnixListener::bind_addr(&address) {
-            Ok(socket) => Ok(Self { _socket: socket }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(LockError::Held {
-                protocol,
-                holder: holder(&name),
-            }),
-            Err(error) => Err(LockError::Socket(error)),
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            match UnixListener::bind_addr(&address) {
+                Ok(socket) => return Ok(Self { _socket: socket }),
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    return Err(LockError::Socket(error));
+                }
+                Err(_) => {}
+            }
+            let holder = match holder(&name) {
+                // Nobody listens any more: the lock was given up a moment ago.
+                Err(Errno::ECONNREFUSED) if attempts.next().is_some() => continue,
+                found => found.unwrap_or_default(),
+            };
+            return Err(LockError::Held { protocol, holder });
         }
     }
 }
 
-/// Who listens at this name. Not to find out is no error: the lock is taken all the same.
-fn holder(name: &str) -> Holder {
-    let credentials = (|| {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        connect(
-            socket.as_raw_fd(),
-            &UnixAddr::new_abstract(name.as_bytes())?,
-        )?;
-        getsockopt(&socket, sockopt::PeerCredentials)
-    })();
-    let Ok(credentials) = credentials else {
-        return Holder {
-            pid: None,
-            user: None,
-            command: None,
-        };
-    };
+/// Who listens at this name.
+fn holder(name: &str) -> Result<Holder, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let address = UnixAddr::new_abstract(name.as_bytes())?;
+    connect(socket.as_raw_fd(), &address)?;
+    let credentials = getsockopt(&socket, sockopt::PeerCredentials)?;
     // A process of another PID namespace has number 0 here.
     let pid = Some(credentials.pid()).filter(|pid| *pid > 0);
-    Holder {
+    Ok(Holder {
         pid,
         user: Some(credentials.uid()).filter(|uid| *uid != 0),
         command: pid.and_then(command_line),
-    }
+    })
 }
 
 /// The command line of a process in one line, at most 200 characters. The process chose it, and

@@ -27,6 +27,8 @@ pub struct Surprise {
     pub state: State,
     /// Why.
     pub reason: Arc<Reason>,
+    /// What is in the slot instead, and stays.
+    pub occupant: Option<Arc<RouteAttrs>>,
 }
 
 /// One pass over a node's routes.
@@ -189,12 +191,13 @@ fn view<'a>(pass: &'a Pass, index: usize, row: &'a Row) -> RowView<'a> {
         Verdict::Remove(attrs) => (Action::Withhold, Some(&**attrs)),
         Verdict::Blocked(_) => (Action::None, None),
     };
-    let (previous, occupant) = match &row.verdict {
-        Verdict::Replace { from, .. } => (Some(&**from), None),
-        Verdict::Blocked(blocked) => (None, blocked.occupant.as_deref()),
+    let surprise = pass.outcome.as_ref().and_then(|ends| ends.get(&index));
+    let (previous, occupant) = match (surprise, &row.verdict) {
+        (Some(surprise), _) => (None, surprise.occupant.as_deref()),
+        (None, Verdict::Replace { from, .. }) => (Some(&**from), None),
+        (None, Verdict::Blocked(blocked)) => (None, blocked.occupant.as_deref()),
         _ => (None, None),
     };
-    let surprise = pass.outcome.as_ref().and_then(|ends| ends.get(&index));
     let (state, reason) = match (surprise, &row.verdict, &pass.outcome) {
         (Some(surprise), ..) => (Some(surprise.state), Some(&*surprise.reason)),
         (None, Verdict::Blocked(blocked), _) => (Some(blocked.state), Some(&*blocked.reason)),

@@ -232,7 +232,7 @@ fn of_many_at_once_some_work_and_the_others_say_who() {
                 Some(1) => assert!(
                     pids.iter().any(|pid| said.contains(&format!("(pid {pid}")))
                         // It ended between the refusal and the question.
-                        || said.contains("in another container"),
+                        || said.contains("a process that cannot be seen from here"),
                     "{said}"
                 ),
                 other => panic!("{other:?}: {said}"),
