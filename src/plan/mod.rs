@@ -6,9 +6,9 @@
 //! or ours has exactly one [`Verdict`]. Nothing foreign is ever in a verdict that changes it,
 //! except an adoption, which changes only its owner.
 //!
-//! The steps, one file each: documents become claims on slots ([`claims`]), next hops are resolved
-//! on this node ([`resolve`]), guards look at both ([`guards`]), and the claims are compared with
-//! the kernel's routes ([`diff`]).
+//! The steps, one file each: documents become claims on slots (`claims`), next hops are resolved
+//! on this node (`resolve`), guards look at both (`guards`), and the claims are compared with
+//! the kernel's routes (`diff`).
 
 mod claims;
 mod diff;
