@@ -172,3 +172,44 @@ fn a_snapshot_of_a_node_is_a_node_to_rehearse_on() {
         assert!(srsync(&args).exits(1).stderr.contains("node.yaml"));
     });
 }
+
+#[test]
+fn the_order_of_documents_and_files_does_not_matter() {
+    on_a_node(|| {
+        // Two documents want the same slot: by name `a-blackhole` wins, wherever it stands.
+        let rival = "\
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata: {name: a-blackhole}
+spec: {destinations: [192.0.2.0/24], type: blackhole}
+";
+        let decisions = |files: &[(&str, &str)]| -> Vec<String> {
+            let folder = Folder::new(files);
+            let report = srsync(&["plan", folder.path(), "-o", "json"])
+                .exits(0)
+                .json();
+            let routes = report["routes"].as_array().unwrap();
+            let decision = |route: &serde_json::Value| {
+                let of = |key: &str| route[key].to_string();
+                [
+                    of("prefix"),
+                    of("document"),
+                    of("action"),
+                    of("state"),
+                    of("type"),
+                ]
+                .join(" ")
+            };
+            routes.iter().map(decision).collect()
+        };
+        let one_file = decisions(&[("x.yaml", &format!("{ROUTES}---\n{rival}"))]);
+        assert_eq!(one_file.len(), 4);
+        assert!(one_file[0].contains("a-blackhole") && one_file[1].contains("Conflict"));
+        let turned = decisions(&[("x.yaml", &format!("{rival}---\n{ROUTES}"))]);
+        let two_files = decisions(&[("1.yaml", ROUTES), ("2.yaml", rival)]);
+        let two_files_turned = decisions(&[("2.yaml", ROUTES), ("1.yaml", rival)]);
+        assert_eq!(one_file, turned);
+        assert_eq!(one_file, two_files);
+        assert_eq!(one_file, two_files_turned);
+    });
+}
