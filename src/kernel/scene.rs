@@ -23,10 +23,11 @@ use super::error::KernelError;
 use super::route::Request;
 use super::{Failure, Interest, Kernel, Tables};
 use crate::model::{
-    Address, IfIndex, Link, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs, TableId,
+    Address, IfIndex, Link, NextHop, Observed, ObservedRoute, Prefix, Protocol, Route, RouteAttrs,
+    TableId,
 };
 
-/// How long a route that cannot be made yet may wait each time.
+/// How long is waited each time for what the kernel does a moment later.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the links, addresses and routes of `scene` in the namespace of `kernel`, which has
@@ -37,6 +38,7 @@ pub fn populate(kernel: &mut Kernel, scene: &Observed) -> Result<Vec<String>, Ke
     let mut warnings = make_links(kernel, &links)?;
     let here = Places::find(kernel, scene)?;
     warnings.extend(make_addresses(kernel, scene, &here)?);
+    await_addresses(kernel, scene)?;
     warnings.extend(make_routes(kernel, scene, &here)?);
     Ok(warnings)
 }
@@ -211,6 +213,46 @@ fn make_addresses(
         let address = scene.addresses.get(place)?;
         Some(format!("address {}/{}", address.local, address.length))
     }))
+}
+
+/// Waits until the addresses have brought their routes. IPv6 does that a moment later, in a work
+/// queue (`addrconf_dad_work`, net/ipv6/addrconf.c): first the address itself in the local table,
+/// then the way to its peer (`__ipv6_ifa_notify`). What has not come after a second will not come.
+fn await_addresses(kernel: &mut Kernel, scene: &Observed) -> Result<(), KernelError> {
+    let alive = |address: &&Address| {
+        let link = scene.link(address.link);
+        address.local.is_ipv6() && link.is_some_and(|link| link.up && link.carrier)
+    };
+    let awaited: BTreeSet<(TableId, Prefix)> = scene
+        .addresses
+        .iter()
+        .filter(alive)
+        .flat_map(|address| {
+            let peer = address
+                .peer
+                .and_then(|peer| Prefix::containing(peer, address.length));
+            let itself = (TableId::LOCAL, Prefix::host(address.local));
+            [Some(itself), peer.map(|peer| (TableId::MAIN, peer))]
+        })
+        .flatten()
+        .collect();
+    let everywhere = Interest {
+        protocol: Protocol::KERNEL,
+        tables: Tables::Only(BTreeSet::from([TableId::LOCAL, TableId::MAIN])),
+        lookups: BTreeSet::new(),
+    };
+    for _ in 0..100 {
+        let routes = kernel.observe(&everywhere)?.routes;
+        let there: BTreeSet<(TableId, Prefix)> = routes
+            .iter()
+            .map(|route| (route.route.key.table, route.route.key.prefix))
+            .collect();
+        if awaited.is_subset(&there) {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 fn address_message(address: &Address, link: IfIndex) -> AddressMessage {

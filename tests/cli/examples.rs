@@ -79,3 +79,13 @@ fn the_node_selection_example_selects_by_labels() {
         "{worker:?} {gateway:?}"
     );
 }
+
+/// The kernel brings the route to an IPv6 peer a moment after the address: a rehearsal that did
+/// not wait for it called the gateway not connected, one time in ten.
+#[test]
+fn a_rehearsal_with_ipv6_gateways_waits_for_their_subnets() {
+    let example = project().join("examples/dual-stack");
+    for _ in 0..50 {
+        srsync(&["try", example.to_str().unwrap()]).exits(0);
+    }
+}
