@@ -277,7 +277,8 @@ impl Writer<'_> {
         let summary = self.report.summary();
         let text = match self.report.kind {
             Kind::Plan => planned(&summary),
-            Kind::Apply | Kind::Flush => applied("Applied", &summary),
+            Kind::Apply => applied("Applied", &summary),
+            Kind::Flush => flushed(&summary),
             Kind::Try => applied("Rehearsed", &summary),
             Kind::Status => counted(&summary),
         };
@@ -335,6 +336,12 @@ fn applied(verb: &str, summary: &Summary) -> String {
     parts.extend(some(summary.of(Action::Adopt), "adopted"));
     parts.push(format!("{} removed", summary.of(Action::Remove)));
     format!("{verb}: {}; {}.", parts.join(", "), standing(summary))
+}
+
+fn flushed(summary: &Summary) -> String {
+    let mut parts = vec![format!("{} removed", summary.of(Action::Remove))];
+    parts.extend(some(summary.in_state(State::Failed), State::Failed.name()));
+    format!("Flushed: {}.", parts.join(", "))
 }
 
 fn counted(summary: &Summary) -> String {

@@ -174,7 +174,8 @@ fn flush_asks_and_without_a_terminal_wants_to_be_told() {
         assert!(ran.stderr.contains("3 routes"), "{}", ran.stderr);
         assert!(ran.stderr.contains("--yes"), "{}", ran.stderr);
         assert_eq!(ip("route show proto 83").lines().count(), 3);
-        srsync_line("flush --yes").exits(0);
+        let flushed = srsync_line("flush --yes").exits(0).stdout;
+        assert!(flushed.ends_with("Flushed: 3 removed.\n"), "{flushed}");
         assert_eq!(ip("route show proto 83"), "");
         assert!(ip("route").contains("192.0.2.128/25"));
         srsync_line("flush").exits(0);
