@@ -195,7 +195,7 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
                     dialect: Dialect::Native,
                 },
                 place,
-                destinations: disjoint(prefixes)
+                destinations: simulation::disjoint(prefixes)
                     .map(|prefix| Destination { prefix, place })
                     .collect(),
                 target,
@@ -209,17 +209,6 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
             }
         })
         .collect()
-    })
-}
-
-fn disjoint(prefixes: std::collections::BTreeSet<Prefix>) -> impl Iterator<Item = Prefix> {
-    let mut last: Option<Prefix> = None;
-    prefixes.into_iter().filter(move |prefix| {
-        let free = last.is_none_or(|last| !last.covers(prefix));
-        if free {
-            last = Some(*prefix);
-        }
-        free
     })
 }
 

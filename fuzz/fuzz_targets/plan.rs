@@ -334,7 +334,7 @@ fn document(u: &mut Unstructured<'_>, index: usize) -> Result<Document> {
             dialect: Dialect::Native,
         },
         place,
-        destinations: disjoint(prefixes)
+        destinations: simulation::disjoint(prefixes)
             .map(|prefix| Destination { prefix, place })
             .collect(),
         target: target(u)?,
@@ -345,18 +345,6 @@ fn document(u: &mut Unstructured<'_>, index: usize) -> Result<Document> {
         advmss: u.ratio(1, 8)?.then_some(AdvMss::new(1360)),
         selector,
         notes: Vec::new(),
-    })
-}
-
-/// The prefixes that no earlier one covers: a covering prefix comes right before what it covers.
-fn disjoint(prefixes: BTreeSet<Prefix>) -> impl Iterator<Item = Prefix> {
-    let mut last: Option<Prefix> = None;
-    prefixes.into_iter().filter(move |prefix| {
-        let free = last.is_none_or(|last| !last.covers(prefix));
-        if free {
-            last = Some(*prefix);
-        }
-        free
     })
 }
 

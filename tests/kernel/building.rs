@@ -3,7 +3,7 @@
 
 use crate::support::program::Srsync;
 use crate::support::tables::{quiet, routes, wait_for_links};
-use crate::support::{in_namespace, ip, veth};
+use crate::support::{east_and_west, in_namespace, ip};
 
 const FAR: [&str; 2] = ["198.51.100.0/24", "2001:db8:f::/64"];
 
@@ -16,11 +16,7 @@ const BEHIND: &str = "destinations: [198.51.100.0/24, '2001:db8:f::/64'], metric
 fn on_a_node(test: impl FnOnce(&Srsync<'_>) + Send) {
     in_namespace(|| {
         quiet();
-        for (link, n) in [("east", 1), ("west", 2)] {
-            veth(link, &format!("{link}-peer"));
-            ip(&format!("addr add 10.0.{n}.1/24 dev {link}"));
-            ip(&format!("addr add fd00:{n}::1/64 dev {link} nodad"));
-        }
+        east_and_west();
         wait_for_links();
         test(&Srsync::here());
     });

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::program::Srsync;
 use crate::support::tables::{count, foreign, quiet, routes, wait_for_links};
-use crate::support::{in_namespace, ip, veth};
+use crate::support::{east_and_west, in_namespace, ip, veth};
 
 /// What a node and its documents are called in each family.
 struct Net {
@@ -46,12 +46,7 @@ fn in_both_families(test: impl Fn(&Srsync<'_>, &Net) + Send + Sync) {
     for net in [V4, V6] {
         in_namespace(|| {
             quiet();
-            veth("east", "east-peer");
-            veth("west", "west-peer");
-            for (link, n) in [("east", 1), ("west", 2)] {
-                ip(&format!("addr add 10.0.{n}.1/24 dev {link}"));
-                ip(&format!("addr add fd00:{n}::1/64 dev {link} nodad"));
-            }
+            east_and_west();
             ip("addr add 10.0.1.99/24 dev east");
             ip("addr add fd00:1::99/64 dev east nodad");
             wait_for_links();

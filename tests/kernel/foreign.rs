@@ -2,18 +2,13 @@
 
 use crate::support::program::Srsync;
 use crate::support::tables::{foreign, foreign_to, quiet, routes, wait_for_links};
-use crate::support::{in_namespace, ip, veth};
+use crate::support::{east_and_west, in_namespace, ip};
 
 /// A node with routes of everybody in every way that could be mistaken for ours.
 fn on_a_shared_node(test: impl FnOnce(&Srsync<'_>) + Send) {
     in_namespace(|| {
         quiet();
-        veth("east", "east-peer");
-        veth("west", "west-peer");
-        for (link, n) in [("east", 1), ("west", 2)] {
-            ip(&format!("addr add 10.0.{n}.1/24 dev {link}"));
-            ip(&format!("addr add fd00:{n}::1/64 dev {link} nodad"));
-        }
+        east_and_west();
         for line in OTHERS.lines() {
             ip(line);
         }

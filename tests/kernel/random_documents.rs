@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::program::{Run, Srsync};
 use crate::support::random::Random;
 use crate::support::tables::{foreign, quiet, routes, wait_for_links};
-use crate::support::{in_namespace, ip, ip_succeeds, veth};
+use crate::support::{east_and_west, in_namespace, ip, ip_succeeds};
 
 const ROUNDS: u32 = 40;
 
@@ -361,11 +361,7 @@ impl Drop for Told<'_> {
 fn rounds(seed: u64) {
     in_namespace(|| {
         quiet();
-        for (link, n) in [("east", 1), ("west", 2)] {
-            veth(link, &format!("{link}-peer"));
-            ip(&format!("addr add 10.0.{n}.1/24 dev {link}"));
-            ip(&format!("addr add fd00:{n}::1/64 dev {link} nodad"));
-        }
+        east_and_west();
         ip("addr add 10.0.1.99/24 dev east");
         ip("addr add fd00:1::99/64 dev east nodad");
         // Makes the last of the IPv6 gateways one that the kernel refuses.

@@ -91,6 +91,16 @@ pub fn address(address: &str, link: &str) {
     }
 }
 
+/// A node between two subnets: links `east` (10.0.1.1/24, fd00:1::1/64) and `west` (10.0.2.1/24,
+/// fd00:2::1/64), both up, in the namespace of this thread.
+pub fn east_and_west() {
+    for (link, n) in [("east", 1), ("west", 2)] {
+        veth(link, &format!("{link}-peer"));
+        ip(&format!("addr add 10.0.{n}.1/24 dev {link}"));
+        ip(&format!("addr add fd00:{n}::1/64 dev {link} nodad"));
+    }
+}
+
 fn finish(command: &mut Command, what: &str) -> String {
     let Output {
         status,

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use srsync::model::{
-    Family, IfIndex, Lookup, NextHop, Observed, ObservedRoute, PrefixSet, Protocol, Route,
+    Family, IfIndex, Lookup, NextHop, Observed, ObservedRoute, Prefix, PrefixSet, Protocol, Route,
     RouteAttrs, RouteKey, RouteType, Scope, State, TableId,
 };
 use srsync::plan::{self, Inputs, Plan, Verdict};
@@ -311,4 +311,18 @@ fn guards_hold(inputs: &Inputs<'_>, plan: &Plan, observed: &Observed) {
             "a default route"
         );
     }
+}
+
+/// The prefixes that no earlier one covers: a covering prefix comes right before what it covers.
+pub(crate) fn disjoint(
+    prefixes: std::collections::BTreeSet<Prefix>,
+) -> impl Iterator<Item = Prefix> {
+    let mut last: Option<Prefix> = None;
+    prefixes.into_iter().filter(move |prefix| {
+        let free = last.is_none_or(|last| !last.covers(prefix));
+        if free {
+            last = Some(*prefix);
+        }
+        free
+    })
 }
