@@ -253,3 +253,47 @@ fn find(rows: &[Row], wanted: &Row) -> Option<usize> {
         .find(|(_, row)| same(row))
         .map(|(offset, _)| start + offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Metric, RouteAttrs, RouteType, TableId};
+    use crate::plan::Removals;
+
+    /// A document whose metric changes leaves its old slot and takes a new one: were the old one
+    /// cleared first, packets would find no route in between, too shortly for a stream to show.
+    #[test]
+    fn removals_come_last_whatever_the_order_of_slots() {
+        let attrs = Arc::new(RouteAttrs::without_hops(RouteType::Blackhole));
+        let row = |metric, verdict| Row {
+            key: RouteKey::new(
+                TableId::MAIN,
+                "192.0.2.0/24".parse().unwrap(),
+                Metric::new(metric),
+            ),
+            claim: None,
+            verdict,
+            warning: None,
+        };
+        let plan = Plan {
+            rows: vec![
+                row(1, Verdict::Remove(attrs.clone())),
+                row(2, Verdict::Add(attrs.clone())),
+                row(3, Verdict::Remove(attrs.clone())),
+                row(
+                    4,
+                    Verdict::Replace {
+                        from: attrs.clone(),
+                        to: attrs.clone(),
+                    },
+                ),
+            ],
+            removals: Removals::Allowed,
+            documents: Vec::new(),
+            owned: 3,
+        };
+        let work = work(&plan, &Refused::new());
+        let order: Vec<u32> = work.iter().map(|w| w.route.key.metric.get()).collect();
+        assert_eq!(order, [2, 4, 1, 3]);
+    }
+}
