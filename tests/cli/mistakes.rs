@@ -242,3 +242,18 @@ fn a_slot_of_somebody_else_is_left_alone_and_reported() {
         assert_eq!(ip("route show proto 83").lines().count(), 2);
     });
 }
+
+/// What a pass adds raises the number of routes that a percentage is of: asked again in a second
+/// round, the guard would let the removals through that it withheld in the first.
+#[test]
+fn a_percentage_of_removals_is_asked_for_once_in_a_pass() {
+    on_a_node(|| {
+        let folder = Folder::new(&[("routes.yaml", ROUTES)]);
+        srsync(&["apply", folder.path()]).exits(0);
+        let others = "[100.64.0.0/24, 100.64.1.0/24, 100.64.2.0/24, 203.0.113.10]";
+        let all = "[192.0.2.0/24, 198.51.100.0/24, 203.0.113.10]";
+        folder.write("routes.yaml", &ROUTES.replace(all, others));
+        srsync(&["apply", folder.path(), "--max-removals", "50%"]).exits(4);
+        assert_eq!(ip("route show proto 83").lines().count(), 6);
+    });
+}
