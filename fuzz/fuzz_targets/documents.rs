@@ -102,6 +102,7 @@ fn shown(inputs: &Inputs<'_>, observed: Observed) {
         inputs,
         pass: &pass,
         tables: None,
+        running: None,
     };
     let style = Style {
         colour: false,

@@ -96,6 +96,7 @@ impl Session {
             inputs,
             pass,
             tables,
+            running: None,
         };
         self.form.report(&report)?;
         Ok(report.in_sync())

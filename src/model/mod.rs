@@ -18,6 +18,7 @@ pub mod prefix_set;
 pub mod route;
 pub mod selector;
 pub mod state;
+pub mod time;
 
 pub use document::{
     Destination, Dialect, Document, DocumentId, FileId, FileName, Gateway, Place, Target,
@@ -34,3 +35,4 @@ pub use prefix_set::PrefixSet;
 pub use route::{NextHop, Route, RouteAttrs, RouteKey, RouteType};
 pub use selector::{Labels, NodeSelector};
 pub use state::State;
+pub use time::Timestamp;

@@ -4,14 +4,21 @@
 //! Decides nothing and reads nothing: a [`Report`] is a view of a plan, what came of it, and the
 //! documents it was made from.
 
+mod happening;
 mod json;
 mod route;
+mod running;
 mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use happening::{Happening, HappeningKind, Level, RouteChange};
 pub use route::RouteText;
+pub use running::{
+    Condition, ContestedRoute, Counters, Finding, Histogram, PassStatus, Published, Running,
+    SourceStatus, Trigger,
+};
 pub use text::{Detail, Style};
 
 use crate::model::{Link, Observed, RouteAttrs, State};
@@ -71,6 +78,8 @@ pub struct Report<'a> {
     pub pass: &'a Pass,
     /// After a rehearsal, everybody's routes as they are then.
     pub tables: Option<&'a Observed>,
+    /// The daemon that reports, where it is one.
+    pub running: Option<&'a Running>,
 }
 
 /// What is done about a route.

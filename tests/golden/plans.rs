@@ -42,6 +42,7 @@ pub(crate) fn text(case: &Path) -> String {
         inputs: &inputs,
         pass: &pass,
         tables: None,
+        running: None,
     };
     let style = Style {
         colour: false,
