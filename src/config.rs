@@ -3,7 +3,9 @@
 //! clap has already settled flags against the environment; this puts the config file and the
 //! defaults under them. Must not read files: the commands hand the parsed file in.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::Global;
 use crate::model::{Labels, LogFormat, LogLevel, Names, Policy, Prefix, Protocol, TableId};
@@ -12,6 +14,15 @@ pub use crate::spec::config::File;
 
 /// Where the config file is looked for unless `--config` names one.
 pub const DEFAULT_FILE: &str = "/etc/srsync/config.yaml";
+
+/// Where a daemon listens unless `--socket` names another path.
+pub const DEFAULT_SOCKET: &str = "/run/srsync/srsync.sock";
+
+/// Time between full comparisons with the kernel unless `--resync-interval` names another.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long changes of files are collected unless `--debounce` says otherwise.
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// The label that every Kubernetes node has, and here every node: its name.
 const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
@@ -27,6 +38,14 @@ pub struct Settings {
     pub node_name: String,
     /// This node's labels.
     pub labels: Labels,
+    /// Time between full comparisons of a daemon with the kernel.
+    pub resync_interval: Duration,
+    /// How long a daemon waits for more changes of files before it reads them.
+    pub debounce: Duration,
+    /// Where a daemon answers HTTP.
+    pub listen: Option<SocketAddr>,
+    /// Where a daemon is asked and told things.
+    pub socket: PathBuf,
     /// How much is logged.
     pub log_level: LogLevel,
     /// How the log is written.
@@ -95,6 +114,10 @@ pub fn settle(
         sources: file.sources.unwrap_or_default(),
         node_name,
         labels,
+        resync_interval: file.resync_interval.unwrap_or(RESYNC_INTERVAL),
+        debounce: file.debounce.unwrap_or(DEBOUNCE),
+        listen: file.listen,
+        socket: file.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
         log_level: match (global.quiet, global.verbose) {
             (true, _) => LogLevel::Error,
             (false, 0) => file.log_level.unwrap_or(LogLevel::Warn),

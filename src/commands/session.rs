@@ -38,8 +38,13 @@ impl Session {
         })
     }
 
+    /// All of them; a daemon needs more than the policy.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(super) fn policy(&self) -> &Policy {
-        &self.settings.policy
+        &self.settings().policy
     }
 
     /// Replaces the policy, for a command that says itself what may be done.
@@ -48,7 +53,7 @@ impl Session {
     }
 
     pub(super) fn node(&self) -> &str {
-        &self.settings.node_name
+        &self.settings().node_name
     }
 
     /// The paths given, or those of `SRSYNC_SOURCES` (separated by colons, as in `PATH`), or the

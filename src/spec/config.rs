@@ -1,6 +1,8 @@
 //! The config file: the same care as for documents, in the same words.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Diagnostic;
 use super::diagnostic::Problem;
@@ -50,9 +52,13 @@ pub struct File {
     pub allow_empty: Option<bool>,
     pub max_removals: Option<MaxRemovals>,
     pub foreign_routes: Option<ForeignRoutes>,
+    pub resync_interval: Option<Duration>,
+    pub debounce: Option<Duration>,
     pub gateway_lookup: Option<std::net::IpAddr>,
     pub node_name: Option<String>,
     pub node_labels: Option<Labels>,
+    pub listen: Option<SocketAddr>,
+    pub socket: Option<PathBuf>,
     pub log_level: Option<LogLevel>,
     pub log_format: Option<LogFormat>,
 }
@@ -77,7 +83,6 @@ pub fn parse_config(file: FileId, text: &str, names: &Names) -> (File, Vec<Diagn
 }
 
 fn read(fields: &Fields<'_, '_>, names: &Names, findings: &mut Findings<'_>) -> File {
-    check_daemon_keys(fields, findings);
     let (node_name, node_labels) = node(fields, findings);
     let log = fields.inside("log", LOG_FIELDS, findings);
     let log_level = log
@@ -105,9 +110,13 @@ fn read(fields: &Fields<'_, '_>, names: &Names, findings: &mut Findings<'_>) -> 
                 ],
             )
         })),
+        resync_interval: value(fields.read("resyncInterval", findings, resync_interval)),
+        debounce: value(fields.read("debounce", findings, debounce)),
         gateway_lookup: value(fields.read("gatewayLookup", findings, address)),
         node_name,
         node_labels,
+        listen: value(fields.read("listen", findings, listen)),
+        socket: value(fields.read("socket", findings, socket)),
         log_level,
         log_format,
     }
@@ -178,19 +187,47 @@ fn labels(item: &Item<'_, '_>, findings: &mut Findings<'_>) -> Labels {
     labels
 }
 
-/// Keys that only a running daemon needs: their form is checked wherever the file is read, so that
-/// a mistake shows before the daemon is restarted.
-fn check_daemon_keys(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) {
-    fields.read("resyncInterval", findings, duration);
-    fields.read("debounce", findings, duration);
-    fields.read("socket", findings, text);
-    fields.read("listen", findings, |item| {
-        let text = text(item)?;
-        text.parse::<std::net::SocketAddr>().map_err(|_| {
-            let message = format!("`{item}` must be an address and port, not {}", quoted(text));
-            Problem::new(message, "must be such as `127.0.0.1:9583` or `[::]:9583`")
-        })
-    });
+/// How short the time between full comparisons may be: each reads every route of the kernel.
+const SHORTEST_RESYNC: Duration = Duration::from_secs(1);
+/// How long changes of files may be waited out: files that never rest must still be read.
+const LONGEST_DEBOUNCE: Duration = Duration::from_secs(10);
+
+fn resync_interval(item: &Item<'_, '_>) -> Result<Duration, Problem> {
+    let interval = duration(item)?;
+    if interval < SHORTEST_RESYNC {
+        let message = format!("`{item}` must be at least 1s");
+        let help = "each comparison reads all routes; changes that the kernel tells of are handled at once";
+        return Err(Problem::new(message, "must be at least `1s`").help(help));
+    }
+    Ok(interval)
+}
+
+fn debounce(item: &Item<'_, '_>) -> Result<Duration, Problem> {
+    let wait = duration(item)?;
+    if wait > LONGEST_DEBOUNCE {
+        let message = format!("`{item}` must be at most 10s");
+        return Err(Problem::new(message, "must be at most `10s`"));
+    }
+    Ok(wait)
+}
+
+fn listen(item: &Item<'_, '_>) -> Result<SocketAddr, Problem> {
+    let text = text(item)?;
+    text.parse().map_err(|_| {
+        let message = format!("`{item}` must be an address and port, not {}", quoted(text));
+        Problem::new(message, "must be such as `127.0.0.1:9783` or `[::1]:9783`")
+    })
+}
+
+fn socket(item: &Item<'_, '_>) -> Result<PathBuf, Problem> {
+    let path = PathBuf::from(text(item)?);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => {
+            let message = format!("`{item}` must be an absolute path");
+            Err(Problem::new(message, "must begin with `/`"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -224,7 +261,7 @@ resyncInterval: 30s
 debounce: 100ms
 gatewayLookup: 10.0.0.1
 node: {name: gw-1, labels: {role: egress}}
-listen: 127.0.0.1:9583
+listen: 127.0.0.1:9783
 socket: /run/srsync/srsync.sock
 log: {level: info, format: json}
 ",
@@ -238,6 +275,10 @@ log: {level: info, format: json}
         assert_eq!(file.allow_empty, Some(false));
         assert_eq!(file.max_removals, Some(MaxRemovals::Percent(10)));
         assert_eq!(file.foreign_routes, Some(ForeignRoutes::Adopt));
+        assert_eq!(file.resync_interval, Some(Duration::from_secs(30)));
+        assert_eq!(file.debounce, Some(Duration::from_millis(100)));
+        assert_eq!(file.listen, Some("127.0.0.1:9783".parse().unwrap()));
+        assert_eq!(file.socket, Some("/run/srsync/srsync.sock".into()));
         assert_eq!(file.gateway_lookup, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(file.node_name.as_deref(), Some("gw-1"));
         assert_eq!(file.node_labels.unwrap()["role"], "egress");
@@ -253,13 +294,16 @@ protocol: 2
 protectedSubnet: [10.0.0.0/8]
 allowEmpty: yes
 maxRemovals: many
-listen: 9583
+listen: 9783
+resyncInterval: 10ms
+debounce: 1m
+socket: srsync.sock
 node: {label: x}
 ---
 second: document
 ",
         );
-        assert_eq!(findings.len(), 7, "{findings:#?}");
+        assert_eq!(findings.len(), 10, "{findings:#?}");
     }
 
     #[test]
