@@ -102,6 +102,7 @@ impl Session {
             pass,
             tables,
             running: None,
+            selection: None,
         };
         self.form.report(&report)?;
         Ok(report.in_sync())

@@ -26,6 +26,9 @@ impl Serialize for Report<'_> {
             map.serialize_entry("removalsWithheld", reason)?;
         }
         map.serialize_entry("documents", &Documents(self))?;
+        if let Some(selected) = self.selected_count() {
+            map.serialize_entry("selected", &selected)?;
+        }
         map.serialize_entry("routes", &Rows(self))?;
         if let Some(observed) = self.tables {
             map.serialize_entry("tables", &self.table_lines(observed))?;
@@ -114,7 +117,11 @@ struct Rows<'a>(&'a Report<'a>);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.rows().map(|view| RowJson::of(self.0, &view)))
+        serializer.collect_seq(
+            self.0
+                .selected_rows()
+                .map(|view| RowJson::of(self.0, &view)),
+        )
     }
 }
 

@@ -8,6 +8,7 @@ mod happening;
 mod json;
 mod route;
 mod running;
+mod selection;
 mod text;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use running::{
     Condition, ContestedRoute, Counters, Finding, Histogram, PassStatus, Published, Running,
     SourceStatus, Trigger,
 };
+pub use selection::Selection;
 pub use text::{Detail, Style};
 
 use crate::model::{Link, Observed, RouteAttrs, State};
@@ -80,6 +82,8 @@ pub struct Report<'a> {
     pub tables: Option<&'a Observed>,
     /// The daemon that reports, where it is one.
     pub running: Option<&'a Running>,
+    /// Which rows are listed; all of them without it.
+    pub selection: Option<&'a Selection>,
 }
 
 /// What is done about a route.

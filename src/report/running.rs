@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Action, Happening, Kind, Pass, Report};
+use super::{Action, Happening, Kind, Pass, Report, Selection};
 use crate::model::{Document, FileName, Labels, Names, Policy, Timestamp};
 use crate::plan::{Inputs, ReasonCode};
 
@@ -35,8 +35,12 @@ pub struct Published {
 }
 
 impl Published {
-    /// Shows it as a report.
-    pub fn report<T>(&self, show: impl FnOnce(&Report<'_>) -> T) -> T {
+    /// Shows it as a report, of all routes or of some.
+    pub fn report<T>(
+        &self,
+        selection: Option<&Selection>,
+        show: impl FnOnce(&Report<'_>) -> T,
+    ) -> T {
         let inputs = Inputs {
             documents: &self.documents,
             policy: &self.policy,
@@ -51,6 +55,7 @@ impl Published {
             pass: &self.pass,
             tables: None,
             running: Some(&self.running),
+            selection,
         })
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn text(case: &Path) -> String {
         pass: &pass,
         tables: None,
         running: None,
+        selection: None,
     };
     let style = Style {
         colour: false,
