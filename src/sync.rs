@@ -45,7 +45,7 @@ pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, Ker
         tables: Tables::Only(tables),
         lookups,
     })?;
-    tracing::info!(
+    tracing::debug!(
         links = observed.links.len(),
         addresses = observed.addresses.len(),
         routes = observed.routes.len(),
@@ -73,9 +73,27 @@ pub fn preview(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncErr
 /// If the kernel could not be read completely, or stopped answering. Routes that the kernel
 /// refuses are not errors of the pass: they are in its outcome.
 pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> {
-    let mut pass = preview(kernel, inputs)?;
-    let mut refused = Refused::new();
-    let mut outcome = Surprises::new();
+    let pass = preview(kernel, inputs)?;
+    carry_through(kernel, inputs, pass, Held::new())
+}
+
+/// Carries out what [`preview`] planned a moment ago, except for the slots in `held`, which are
+/// reported as failed for the reason given.
+///
+/// # Errors
+/// As those of [`run`].
+pub fn carry_through(
+    kernel: &mut Kernel,
+    inputs: &Inputs<'_>,
+    mut pass: Pass,
+    held: Held,
+) -> Result<Pass, SyncError> {
+    let mut refused = held;
+    // Should everything be held, nothing else says so.
+    let mut outcome = match refused.is_empty() {
+        true => Surprises::new(),
+        false => surprises(&pass.plan, &pass.plan, &refused),
+    };
     let mut latest: Option<Plan> = None;
     for _ in 0..ROUNDS {
         let work = work(latest.as_ref().unwrap_or(&pass.plan), &refused);
@@ -96,8 +114,8 @@ pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> 
     Ok(pass)
 }
 
-/// Slots that the kernel refused to change, with its words.
-type Refused = HashMap<RouteKey, Arc<Reason>>;
+/// Slots to leave alone, with why.
+pub type Held = HashMap<RouteKey, Arc<Reason>>;
 
 /// A change to make.
 struct Work {
@@ -124,7 +142,7 @@ impl Work {
 
 /// The changes of a plan that the kernel has not refused yet: additions and replacements first,
 /// removals last, so that there is never a gap.
-fn work(plan: &Plan, refused: &Refused) -> Vec<Work> {
+fn work(plan: &Plan, refused: &Held) -> Vec<Work> {
     let changing = plan.rows.iter().filter(|row| plan.changes(row));
     let mut work: Vec<Work> = changing
         .filter(|row| !refused.contains_key(&row.key))
@@ -152,13 +170,13 @@ fn carry_out(
     kernel: &mut Kernel,
     inputs: &Inputs<'_>,
     work: &[Work],
-    refused: &mut Refused,
+    refused: &mut Held,
 ) -> Result<(), SyncError> {
     let changes: Vec<Change<'_>> = work.iter().map(Work::change).collect();
     let failures = kernel
         .apply(inputs.policy.protocol, &changes)
         .map_err(SyncError::During)?;
-    tracing::info!(
+    tracing::debug!(
         changes = changes.len(),
         refused = failures.len(),
         "changed routes"
@@ -202,7 +220,7 @@ fn bring_up_to_date(first: &mut Plan, after: &Plan) {
 
 /// Compares what was planned with a plan made afterwards: whatever is still to be done, did not
 /// happen.
-fn surprises(first: &Plan, after: &Plan, refused: &Refused) -> Surprises {
+fn surprises(first: &Plan, after: &Plan, refused: &Held) -> Surprises {
     let mut surprises = Surprises::new();
     for row in &after.rows {
         let unexpected = match &row.verdict {
@@ -292,7 +310,7 @@ mod tests {
             documents: Vec::new(),
             owned: 3,
         };
-        let work = work(&plan, &Refused::new());
+        let work = work(&plan, &Held::new());
         let order: Vec<u32> = work.iter().map(|w| w.route.key.metric.get()).collect();
         assert_eq!(order, [2, 4, 1, 3]);
     }

@@ -66,6 +66,7 @@ fuzz_target!(|data: &[u8]| {
             labels: &Labels::new(),
             names: &names,
             files: &files,
+            incomplete: None,
         };
         for node in [Observed::default(), small_node()] {
             shown(&inputs, node);

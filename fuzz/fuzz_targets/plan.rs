@@ -112,6 +112,7 @@ fuzz_target!(|case: Case| {
         labels: &Labels::from([("role".to_owned(), "egress".to_owned())]),
         names: &Names::default(),
         files: &[file],
+        incomplete: None,
     };
     let plan = plan::plan(&inputs, &case.node);
     assert_eq!(plan.documents.len(), case.documents.len());

@@ -79,6 +79,7 @@ impl Session {
             labels: &self.settings.labels,
             names: &self.names,
             files: &loaded.files,
+            incomplete: None,
         }
     }
 

@@ -9,11 +9,13 @@
 //! - `wire`, `socket`: framing, and request and reply; they know no routes.
 //! - `route`: route messages to and from the model.
 //! - `observe`, `apply`: the two things this module is for.
+//! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
 //! - [`lock`]: one writer per network namespace and protocol number.
 //! - [`sandbox`], `scene`: a namespace of its own that looks like a node, for `srsync try`.
 
 mod apply;
 mod error;
+mod events;
 pub mod lock;
 mod observe;
 mod route;
@@ -25,6 +27,7 @@ mod wire;
 use crate::model::Route;
 
 pub use error::{KernelError, Refusal};
+pub use events::{Events, KernelEvent, RouteEvent};
 pub use lock::{Lock, LockError};
 pub use observe::{Interest, Tables};
 pub use wire::Malformed;

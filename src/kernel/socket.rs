@@ -56,6 +56,14 @@ impl Netlink {
         })
     }
 
+    /// The number by which the kernel tells others who made a change.
+    pub(super) fn port(&self) -> Result<u32, KernelError> {
+        let mut address = SocketAddr::new(0, 0);
+        let asked = self.socket.get_address(&mut address);
+        asked.map_err(KernelError::Open)?;
+        Ok(address.port_number())
+    }
+
     /// How many messages may go in one batch, so that no reply is lost even if each one fails.
     pub(super) fn batch_limit(&self) -> usize {
         self.replies
@@ -367,6 +375,7 @@ mod tests {
                 kind: libc::NLMSG_ERROR as u16,
                 flags: (capped | libc::NLM_F_ACK_TLVS) as u16,
                 sequence: 1,
+                port: 0,
             };
             let mut payload = errno.to_vec();
             // The length in a quoted header is that of the whole request, quoted or not.

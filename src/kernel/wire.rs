@@ -29,6 +29,8 @@ pub(super) struct Header {
     pub(super) flags: u16,
     /// Which request this answers.
     pub(super) sequence: u32,
+    /// The socket that made the request; 0 is the kernel.
+    pub(super) port: u32,
 }
 
 impl Header {
@@ -61,6 +63,7 @@ fn split_message<'a>(rest: &mut &'a [u8]) -> Result<(Header, &'a [u8]), Malforme
         kind: u16_at(rest, 4)?,
         flags: u16_at(rest, 6)?,
         sequence: u32_at(rest, 8)?,
+        port: u32_at(rest, 12)?,
     };
     let payload = rest
         .get(HEADER..length)

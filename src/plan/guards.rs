@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{
-    Document, Family, MaxRemovals, Policy, Prefix, PrefixSet, RouteAttrs, State, TableId,
-};
+use crate::model::{Document, Family, MaxRemovals, Prefix, PrefixSet, RouteAttrs, State, TableId};
 
 use super::claims::{self, Selected, SlotClaim};
 use super::resolve::{Neighbour, Resolved};
@@ -178,11 +176,21 @@ fn default_route(family: Family, alone: bool) -> Reason {
 }
 
 /// Whether the removals in `rows` may be carried out.
-pub(super) fn removals(policy: &Policy, rows: &[Row], owned: usize) -> Removals {
+pub(super) fn removals(inputs: &Inputs<'_>, rows: &[Row], owned: usize) -> Removals {
+    let policy = inputs.policy;
     let removed = rows
         .iter()
         .filter(|row| matches!(row.verdict, Verdict::Remove(_)))
         .count();
+    if let Some(missing) = inputs.incomplete.filter(|_| removed > 0) {
+        return Removals::Withheld(Reason::new(
+            ReasonCode::Incomplete,
+            format!(
+                "nothing is removed while what is wanted is not fully known: {missing} ({removed} \
+                 routes that no document asks for stay)"
+            ),
+        ));
+    }
     let nothing_wanted = rows.iter().all(|row| row.claim.is_none());
     if removed > 0 && nothing_wanted && !policy.allow_empty {
         return Removals::Withheld(Reason::new(

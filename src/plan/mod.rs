@@ -31,7 +31,7 @@ use crate::model::{
 /// Everything a plan is made from, except what the kernel has.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// Complete and valid, sorted by [`Document::id`].
+    /// Valid, sorted by [`Document::id`].
     pub documents: &'a [Document],
     /// What may be done.
     pub policy: &'a Policy,
@@ -41,6 +41,8 @@ pub struct Inputs<'a> {
     pub names: &'a Names,
     /// For messages: how files are called, by `FileId`.
     pub files: &'a [FileName],
+    /// Why the documents may not be all that is wanted: then nothing is removed.
+    pub incomplete: Option<&'a str>,
 }
 
 /// A route's document, and the line that asks for it.
@@ -198,7 +200,7 @@ pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
         defaults: &defaults,
     };
     let (rows, owned) = diff::diff(&judge, &claims, observed);
-    let removals = guards::removals(inputs.policy, &rows, owned);
+    let removals = guards::removals(inputs, &rows, owned);
     let documents = selected
         .into_iter()
         .zip(resolved)

@@ -62,4 +62,8 @@ pub enum ReasonCode {
     EmptySet,
     /// Too many routes would go at once.
     MaxRemovals,
+    /// A source cannot be read, or is not valid.
+    Incomplete,
+    /// Somebody keeps undoing the route.
+    Contested,
 }

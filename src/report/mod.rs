@@ -4,6 +4,7 @@
 //! Decides nothing and reads nothing: a [`Report`] is a view of a plan, what came of it, and the
 //! documents it was made from.
 
+mod changes;
 mod happening;
 mod json;
 mod route;
@@ -14,6 +15,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use changes::Changed;
 pub use happening::{Happening, HappeningKind, Level, RouteChange};
 pub use route::RouteText;
 pub use running::{
@@ -182,14 +184,17 @@ impl<'a> Report<'a> {
         summary
     }
 
-    /// Whether the kernel has all that this node should have, and nothing of ours besides.
+    /// Whether the kernel has all that this node should have, and nothing of ours besides. Not so
+    /// while it is not known what all of that is.
     pub fn in_sync(&self) -> bool {
         let rows_settled = self.rows().all(|view| match view.action {
             Action::Remove => view.state.is_none(),
             Action::Withhold => false,
             _ => view.state == Some(State::Installed),
         });
-        rows_settled && self.pass.plan.removals == Removals::Allowed
+        rows_settled
+            && self.pass.plan.removals == Removals::Allowed
+            && self.inputs.incomplete.is_none()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Action, Happening, Kind, Pass, Report, Selection};
 use crate::model::{Document, FileName, Labels, Names, Policy, Timestamp};
-use crate::plan::{Inputs, ReasonCode};
+use crate::plan::{Inputs, Plan, ReasonCode, Removals};
 
 /// All that is shown of a daemon, made anew after each pass.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Published {
     pub documents: Arc<Vec<Document>>,
     /// How their files are called, by `FileId`.
     pub files: Arc<Vec<FileName>>,
+    /// Why the documents may not be all that is wanted.
+    pub incomplete: Option<String>,
     /// The last complete pass; without rows until there was one.
     pub pass: Arc<Pass>,
     /// The daemon itself.
@@ -35,6 +37,30 @@ pub struct Published {
 }
 
 impl Published {
+    /// What is shown until there is anything to show.
+    pub fn nothing(node: &str, policy: &Policy, names: &Arc<Names>) -> Self {
+        Self {
+            node: node.to_owned(),
+            policy: policy.clone(),
+            labels: Labels::new(),
+            names: names.clone(),
+            documents: Arc::default(),
+            files: Arc::default(),
+            incomplete: None,
+            pass: Arc::new(Pass {
+                plan: Plan {
+                    rows: Vec::new(),
+                    removals: Removals::Allowed,
+                    documents: Vec::new(),
+                    owned: 0,
+                },
+                outcome: None,
+                links: Vec::new(),
+            }),
+            running: Arc::default(),
+        }
+    }
+
     /// Shows it as a report, of all routes or of some.
     pub fn report<T>(
         &self,
@@ -47,6 +73,7 @@ impl Published {
             labels: &self.labels,
             names: &self.names,
             files: &self.files,
+            incomplete: self.incomplete.as_deref(),
         };
         show(&Report {
             kind: Kind::Status,

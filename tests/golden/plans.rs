@@ -30,6 +30,7 @@ pub(crate) fn text(case: &Path) -> String {
         labels: &labels,
         names: &names,
         files: &loaded.files,
+        incomplete: None,
     };
     let pass = Pass {
         plan: plan::plan(&inputs, &observed),
