@@ -1,10 +1,12 @@
 //! The command line, as clap types. No behaviour: what a flag means is in `config` and `commands`.
 
+mod given;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::model::{ForeignRoutes, LogFormat, MaxRemovals};
+pub use given::{AllGiven, By, Given, SOURCES};
 
 /// Keeps the routing table of a Linux node equal to a directory of StaticRoute YAML.
 ///
@@ -40,65 +42,6 @@ pub struct Global {
     #[arg(long, global = true, env = "SRSYNC_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
-    /// Protocol number by which srsync knows its own routes [default: 83]
-    #[arg(long, global = true, env = "SRSYNC_PROTOCOL", value_name = "N", value_parser = clap::value_parser!(u8).range(5..))]
-    pub protocol: Option<u8>,
-
-    /// Table of documents that name none: a number, or a name of rt_tables [default: main]
-    #[arg(long, global = true, env = "SRSYNC_TABLE", value_name = "TABLE")]
-    pub table: Option<String>,
-
-    /// Subnets that no route may overlap, separated by commas
-    #[arg(
-        long,
-        global = true,
-        env = "SRSYNC_PROTECTED_SUBNETS",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
-    pub protected_subnets: Option<Vec<String>>,
-
-    /// Let documents cover the whole address space in the main table
-    #[arg(long, global = true, env = "SRSYNC_ALLOW_DEFAULT_ROUTE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub allow_default_route: Option<bool>,
-
-    /// Let an empty set of routes remove everything that srsync owns
-    #[arg(long, global = true, env = "SRSYNC_ALLOW_EMPTY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub allow_empty: Option<bool>,
-
-    /// Withhold removals if there would be more than this at once: a count, or a percentage of the
-    /// routes owned
-    #[arg(long, global = true, env = "SRSYNC_MAX_REMOVALS", value_name = "N|N%")]
-    pub max_removals: Option<MaxRemovals>,
-
-    /// What to do about a slot that another owner holds: refuse, or adopt (take over a route that
-    /// is identical but for its owner) [default: refuse]
-    #[arg(
-        long,
-        global = true,
-        env = "SRSYNC_FOREIGN_ROUTES",
-        value_name = "refuse|adopt"
-    )]
-    pub foreign_routes: Option<ForeignRoutes>,
-
-    /// Where static-route.ibm.com objects without a gateway look for one [default: 10.0.0.1]
-    #[arg(long, global = true, env = "SRSYNC_GATEWAY_LOOKUP", value_name = "IP")]
-    pub gateway_lookup: Option<std::net::IpAddr>,
-
-    /// This node's name [default: the host name]
-    #[arg(long, global = true, env = "SRSYNC_NODE_NAME", value_name = "NAME")]
-    pub node_name: Option<String>,
-
-    /// A label of this node, for node selectors; may be repeated
-    #[arg(
-        long = "node-label",
-        global = true,
-        env = "SRSYNC_NODE_LABELS",
-        value_name = "KEY=VALUE",
-        value_delimiter = ','
-    )]
-    pub node_labels: Option<Vec<String>>,
-
     /// Form of the result on stdout
     #[arg(
         short,
@@ -123,29 +66,9 @@ pub struct Global {
     )]
     pub color: Color,
 
-    /// More log on stderr: -v for progress, -vv for details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
-    pub verbose: u8,
-
-    /// No log on stderr but errors
-    #[arg(
-        short,
-        long,
-        global = true,
-        conflicts_with = "verbose",
-        help_heading = "Output"
-    )]
-    pub quiet: bool,
-
-    /// Form of the log: text or json on stderr, or journald [default: text]
-    #[arg(
-        long,
-        global = true,
-        env = "SRSYNC_LOG_FORMAT",
-        value_name = "text|json|journald",
-        help_heading = "Output"
-    )]
-    pub log_format: Option<LogFormat>,
+    /// Every setting that is a key of the config file, too.
+    #[command(flatten)]
+    pub given: AllGiven,
 }
 
 /// Form of the result on stdout.

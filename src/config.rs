@@ -1,16 +1,22 @@
 //! Settings and their defaults: flag > environment > config file > default.
 //!
-//! clap has already settled flags against the environment; this puts the config file and the
-//! defaults under them. Must not read files: the commands hand the parsed file in.
+//! Flags, variables and the config file say the same kind of thing in the same form; whoever is
+//! first to say a value is believed, and remembered with it. Must not read files: the commands
+//! hand the text of the config file in.
+
+mod provenance;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::Global;
-use crate::model::{Labels, LogFormat, LogLevel, Names, Policy, Prefix, Protocol, TableId};
+use crate::cli::Given;
+use crate::model::{FileId, FileName, Labels, LogFormat, LogLevel, Names, Policy};
+use crate::spec::config::{File, Written, parse_config, parse_given};
+use crate::spec::{Diagnostic, Problem, Severity};
 
-pub use crate::spec::config::File;
+use provenance::Shown;
+pub use provenance::{Entry, Origin};
 
 /// Where the config file is looked for unless `--config` names one.
 pub const DEFAULT_FILE: &str = "/etc/srsync/config.yaml";
@@ -52,128 +58,253 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
-/// Puts flags and environment over the config file over the defaults.
-///
-/// # Errors
-/// If the value of a flag makes no sense: the message names the flag.
-pub fn settle(
-    global: &Global,
-    file: File,
-    names: &Names,
-    host_name: String,
-) -> Result<Settings, String> {
-    let default = Policy::default();
-    let protected_subnets = match &global.protected_subnets {
-        Some(texts) => prefixes(texts)?,
-        None => file.protected_subnets.unwrap_or_default(),
-    };
-    let table = match &global.table {
-        Some(text) => Some(table(text, names)?),
-        None => file.table,
-    };
-    let policy = Policy {
-        protocol: global
-            .protocol
-            .map(Protocol::new)
-            .or(file.protocol)
-            .unwrap_or(default.protocol),
-        table: table.unwrap_or(default.table),
-        protected_subnets,
-        allow_default_route: global
-            .allow_default_route
-            .or(file.allow_default_route)
-            .unwrap_or(default.allow_default_route),
-        allow_empty: global
-            .allow_empty
-            .or(file.allow_empty)
-            .unwrap_or(default.allow_empty),
-        max_removals: global.max_removals.or(file.max_removals),
-        foreign_routes: global
-            .foreign_routes
-            .or(file.foreign_routes)
-            .unwrap_or(default.foreign_routes),
-        gateway_lookup: global
-            .gateway_lookup
-            .or(file.gateway_lookup)
-            .unwrap_or(default.gateway_lookup),
-    };
-    let node_name = global
-        .node_name
-        .clone()
-        .or(file.node_name)
-        .unwrap_or(host_name);
-    let mut labels = match &global.node_labels {
-        Some(texts) => self::labels(texts)?,
-        None => file.node_labels.unwrap_or_default(),
-    };
-    labels
-        .entry(HOSTNAME_LABEL.to_owned())
-        .or_insert_with(|| node_name.clone());
-    Ok(Settings {
-        policy,
-        sources: file.sources.unwrap_or_default(),
-        node_name,
-        labels,
-        resync_interval: file.resync_interval.unwrap_or(RESYNC_INTERVAL),
-        debounce: file.debounce.unwrap_or(DEBOUNCE),
-        listen: file.listen,
-        socket: file.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
-        log_level: match (global.quiet, global.verbose) {
-            (true, _) => LogLevel::Error,
-            (false, 0) => file.log_level.unwrap_or(LogLevel::Warn),
-            (false, 1) => LogLevel::Info,
-            (false, _) => LogLevel::Debug,
-        },
-        log_format: global
-            .log_format
-            .or(file.log_format)
-            .unwrap_or(LogFormat::Text),
-    })
+/// What is said about settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// By flags and environment variables.
+    pub given: &'a [Given],
+    /// By the config file: its path and its text, where there is one.
+    pub file: Option<(&'a Path, &'a str)>,
 }
 
-fn prefixes(texts: &[String]) -> Result<Vec<Prefix>, String> {
-    let parse = |text: &String| {
-        let parsed = text.parse();
-        parsed.map_err(|error| format!("--protected-subnets: {error}"))
-    };
-    texts
-        .iter()
-        .filter(|text| !text.is_empty())
-        .map(parse)
-        .collect()
+/// What settings depend on where nobody says anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Basis<'a> {
+    /// The names of tables.
+    pub names: &'a Names,
+    /// The name of a node that is given none.
+    pub host_name: &'a str,
+    /// How much is logged: a daemon is asked to say more.
+    pub log_level: LogLevel,
 }
 
-fn table(text: &str, names: &Names) -> Result<TableId, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| *number != 0)
-        .map(TableId::new);
-    let table = number.or_else(|| names.table_named(text));
-    match table {
-        Some(TableId::LOCAL) => {
-            Err("--table: the local table is the kernel's own; name another".to_owned())
-        }
-        Some(table) => Ok(table),
-        None => {
-            let known: Vec<&str> = names.table_names().collect();
-            Err(format!(
-                "--table: `{text}` is neither a number from 1 to 4294967295 nor a name of \
-                 rt_tables ({})",
-                known.join(", ")
-            ))
+/// Settings, and who said what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The settings in force.
+    pub settings: Settings,
+    /// The same, key by key, each with its origin.
+    pub entries: Vec<Entry>,
+}
+
+/// What was found in what was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// All findings, of flags and variables before those of the config file.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What the findings' files are called: flags and variables count as files, too.
+    pub files: Vec<FileName>,
+}
+
+impl Findings {
+    /// Whether nothing can be settled because of them.
+    pub fn has_errors(&self) -> bool {
+        let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+        self.diagnostics.iter().any(is_error)
+    }
+
+    /// Adds what counts as a file.
+    pub fn add_file(&mut self, name: &str) -> FileId {
+        let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        self.files.push(FileName {
+            path: name.into(),
+            label: name.into(),
+        });
+        id
+    }
+}
+
+/// Settles every setting, if nothing that is said is wrong.
+pub fn settle(said: &Said<'_>, basis: &Basis<'_>) -> (Option<Settled>, Findings) {
+    let mut settler = Settler::hear(said, basis);
+    let settings = settler.settings();
+    let Settler {
+        entries, findings, ..
+    } = settler;
+    let settled = Settled { settings, entries };
+    ((!findings.has_errors()).then_some(settled), findings)
+}
+
+/// Settles one value after the other, and notes for each who said it.
+struct Settler<'a> {
+    basis: &'a Basis<'a>,
+    /// Who spoke, the strongest first.
+    voices: Vec<Voice>,
+    entries: Vec<Entry>,
+    findings: Findings,
+}
+
+/// One who says something about settings.
+struct Voice {
+    origin: Origin,
+    values: File,
+}
+
+impl Voice {
+    fn said_at(&self, line: u32) -> Origin {
+        match &self.origin {
+            Origin::File { file, .. } => Origin::File {
+                file: file.clone(),
+                line,
+            },
+            other => other.clone(),
         }
     }
 }
 
-fn labels(texts: &[String]) -> Result<Labels, String> {
-    let parse = |text: &String| match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("--node-label: `{text}` must be KEY=VALUE")),
-    };
-    texts
-        .iter()
-        .filter(|text| !text.is_empty())
-        .map(parse)
-        .collect()
+/// The value of a key in a file.
+type Key<T> = fn(&File) -> &Option<Written<T>>;
+
+impl<'a> Settler<'a> {
+    fn hear(said: &Said<'_>, basis: &'a Basis<'a>) -> Self {
+        let mut settler = Self {
+            basis,
+            voices: Vec::new(),
+            entries: Vec::new(),
+            findings: Findings::default(),
+        };
+        for Given { key, text, by } in said.given {
+            let origin = Origin::from(*by);
+            let id = settler.findings.add_file(&origin.to_string());
+            settler.listen_to(origin, parse_given(id, key, text, basis.names));
+        }
+        if let Some((path, text)) = said.file {
+            let file = path.display().to_string();
+            let id = settler.findings.add_file(&file);
+            let origin = Origin::File { file, line: 0 };
+            settler.listen_to(origin, parse_config(id, text, basis.names));
+        }
+        settler
+    }
+
+    fn listen_to(&mut self, origin: Origin, (values, found): (File, Vec<Diagnostic>)) {
+        self.voices.push(Voice { origin, values });
+        self.findings.diagnostics.extend(found);
+    }
+
+    /// In the order in which `config show` lists them.
+    fn settings(&mut self) -> Settings {
+        let sources = self.value("sources", |said| &said.sources, Vec::new());
+        let policy = self.policy();
+        let (resync_interval, debounce) = self.pace();
+        let host_name = self.basis.host_name.to_owned();
+        let node_name = self.value("node.name", |said| &said.node_name, host_name);
+        Settings {
+            policy,
+            sources,
+            resync_interval,
+            debounce,
+            labels: self.labels(&node_name),
+            node_name,
+            listen: self.optional("listen", |said| &said.listen),
+            socket: self.value("socket", |said| &said.socket, DEFAULT_SOCKET.into()),
+            log_level: self.value("log.level", |said| &said.log_level, self.basis.log_level),
+            log_format: self.value("log.format", |said| &said.log_format, LogFormat::Text),
+        }
+    }
+
+    fn policy(&mut self) -> Policy {
+        let default = Policy::default();
+        Policy {
+            protocol: self.value("protocol", |said| &said.protocol, default.protocol),
+            table: self.value("table", |said| &said.table, default.table),
+            protected_subnets: self.value(
+                "protectedSubnets",
+                |said| &said.protected_subnets,
+                default.protected_subnets,
+            ),
+            allow_default_route: self.value(
+                "allowDefaultRoute",
+                |said| &said.allow_default_route,
+                default.allow_default_route,
+            ),
+            allow_empty: self.value("allowEmpty", |said| &said.allow_empty, default.allow_empty),
+            max_removals: self.optional("maxRemovals", |said| &said.max_removals),
+            foreign_routes: self.value(
+                "foreignRoutes",
+                |said| &said.foreign_routes,
+                default.foreign_routes,
+            ),
+            gateway_lookup: self.value(
+                "gatewayLookup",
+                |said| &said.gateway_lookup,
+                default.gateway_lookup,
+            ),
+        }
+    }
+
+    /// How often a daemon compares, and how long it waits: it must not wait past a comparison.
+    fn pace(&mut self) -> (Duration, Duration) {
+        let interval = self.value(
+            "resyncInterval",
+            |said| &said.resync_interval,
+            RESYNC_INTERVAL,
+        );
+        let debounce = self.value("debounce", |said| &said.debounce, DEBOUNCE);
+        if debounce > interval
+            && let Some((written, _)) = self.said(|said| &said.debounce)
+        {
+            let message = "`debounce` must not be longer than `resyncInterval`";
+            let mut problem = Problem::new(message, "longer than the interval");
+            if let Some((interval, _)) = self.said(|said| &said.resync_interval) {
+                problem = problem.related(interval.spot.clone(), "the interval");
+            }
+            let found = Diagnostic::at(Severity::Error, written.spot.clone(), problem);
+            self.findings.diagnostics.push(found);
+        }
+        (interval, debounce)
+    }
+
+    /// The labels with the one that every node has.
+    fn labels(&mut self, node_name: &str) -> Labels {
+        let (labels, origin) = self.heard(|said| &said.node_labels);
+        let mut labels = labels.unwrap_or_default();
+        let given = labels.contains_key(HOSTNAME_LABEL);
+        if !given {
+            labels.insert(HOSTNAME_LABEL.to_owned(), node_name.to_owned());
+        }
+        let implied = !given && origin != Origin::Default;
+        self.note("node.labels", &labels, origin);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.implied = implied.then_some(HOSTNAME_LABEL);
+        }
+        labels
+    }
+
+    fn value<T: Shown + Clone>(&mut self, key: &'static str, of: Key<T>, default: T) -> T {
+        let (said, origin) = self.heard(of);
+        let value = said.unwrap_or(default);
+        self.note(key, &value, origin);
+        value
+    }
+
+    fn optional<T: Shown + Clone>(&mut self, key: &'static str, of: Key<T>) -> Option<T> {
+        let (value, origin) = self.heard(of);
+        self.note(key, &value, origin);
+        value
+    }
+
+    fn heard<T: Clone>(&self, of: Key<T>) -> (Option<T>, Origin) {
+        match self.said(of) {
+            Some((written, origin)) => (Some(written.value.clone()), origin),
+            None => (None, Origin::Default),
+        }
+    }
+
+    /// What the strongest voice that knows the key says.
+    fn said<T>(&self, of: Key<T>) -> Option<(&Written<T>, Origin)> {
+        self.voices.iter().find_map(|voice| {
+            let written = of(&voice.values).as_ref()?;
+            Some((written, voice.said_at(written.spot.span.line)))
+        })
+    }
+
+    fn note(&mut self, key: &'static str, value: &impl Shown, origin: Origin) {
+        self.entries.push(Entry {
+            key,
+            value: value.shown(self.basis.names),
+            origin,
+            implied: None,
+        });
+    }
 }

@@ -1,17 +1,15 @@
-//! Reading documents and the config file, and showing what is wrong with them.
+//! Reading documents, and showing what is wrong with them or with settings.
 
 use std::io;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
-use super::output::{self, Form};
+use super::output;
 use super::session::Session;
 use super::{Invalid, UsageError};
-use crate::cli::{Global, Paths};
-use crate::config;
-use crate::model::{FileId, FileName, Names};
+use crate::cli::Paths;
+use crate::model::FileName;
 use crate::source::{self, Loaded, PathArg};
 use crate::spec::{self, Diagnostic, Severity};
 
@@ -67,30 +65,6 @@ pub(super) fn read(session: &Session, paths: &Paths) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// Reads the config file, if there is one.
-pub(super) fn config(global: &Global, form: Form, names: &Names) -> Result<config::File> {
-    let path = match &global.config {
-        Some(path) => path.as_path(),
-        None if Path::new(config::DEFAULT_FILE).exists() => Path::new(config::DEFAULT_FILE),
-        None => return Ok(config::File::default()),
-    };
-    let text = source::read_text(path)
-        .with_context(|| format!("cannot read the config file {}", path.display()))?;
-    let (file, diagnostics) = spec::config::parse_config(FileId(0), &text, names);
-    let shown = path.display().to_string();
-    let name = FileName {
-        path: shown.as_str().into(),
-        label: shown.as_str().into(),
-    };
-    let colour = form.colour(&io::stderr());
-    output::stderr(&rendered(&diagnostics, &[name], Severity::Note, colour));
-    if diagnostics.iter().any(|d| d.severity == Severity::Error) {
-        let problem = format!("the config file {shown} has {}", count(&diagnostics));
-        return Err(Invalid(problem).into());
-    }
-    Ok(file)
-}
-
 /// Findings for people, each with its piece of source; those that are at least this bad.
 pub(super) fn rendered(
     diagnostics: &[Diagnostic],
@@ -124,6 +98,16 @@ pub(super) fn count(diagnostics: &[Diagnostic]) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     parts.join(", ")
+}
+
+/// The end of a list of findings: whether what they are about can be used.
+pub(super) fn verdict(diagnostics: &[Diagnostic]) -> String {
+    let invalid = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    match (invalid, diagnostics.is_empty()) {
+        (false, true) => "valid".to_owned(),
+        (false, false) => format!("valid, with {}", count(diagnostics)),
+        (true, _) => format!("invalid: {}", count(diagnostics)),
+    }
 }
 
 /// Findings for programs.

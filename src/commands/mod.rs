@@ -11,9 +11,9 @@ mod output;
 mod plan;
 mod rehearse;
 mod session;
+mod settings;
 mod snapshot;
 mod status;
-
 mod validate;
 
 use anyhow::Result;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 
 use super::output::Form;
-use super::{Exit, UsageError, documents, log};
+use super::{Exit, log, settings};
 use crate::cli::{Global, Paths};
-use crate::config::{self, Settings};
-use crate::model::{Names, Observed, Policy};
+use crate::config::Settings;
+use crate::model::{LogLevel, Names, Observed, Policy};
 use crate::plan::{Inputs, ReasonCode, Removals};
 use crate::report::{Kind, Pass, Report};
 use crate::source::{self, Loaded};
@@ -17,25 +17,40 @@ use crate::source::{self, Loaded};
 pub(super) struct Session {
     pub(super) form: Form,
     pub(super) names: Names,
+    /// How much this run logs unless it is told.
+    log_level: LogLevel,
     settings: Settings,
 }
 
 impl Session {
-    /// Reads the config file and the names of tables and protocols.
+    /// Settles the settings and starts the log.
     pub(super) fn start(global: &Global) -> Result<Self> {
+        Self::logging(global, LogLevel::Warn)
+    }
+
+    /// The same, with so much log unless somebody says otherwise.
+    pub(super) fn logging(global: &Global, log_level: LogLevel) -> Result<Self> {
         let form = Form::of(global);
         let names = source::system_names();
-        let file = documents::config(global, form, &names)?;
-        let host_name = nix::unistd::gethostname().unwrap_or_default();
-        let host_name = host_name.to_string_lossy().into_owned();
-        let settings = config::settle(global, file, &names, host_name).map_err(UsageError)?;
+        let found = settings::find(global.config.as_ref(), &global.given.0, &names, log_level)?;
+        let settings = found.settled_or_shown(form)?.settings;
         let colour = form.colour(&std::io::stderr());
         log::start(settings.log_level, settings.log_format, colour)?;
         Ok(Self {
             form,
             names,
+            log_level,
             settings,
         })
+    }
+
+    /// The settings as they would be if the program were started now. What is wrong with them is
+    /// in the error's text, each finding with its place, without colours.
+    #[expect(dead_code, reason = "for a daemon that is told to reload")]
+    pub(super) fn settings_again(&self, global: &Global) -> Result<Settings> {
+        let file = global.config.as_ref();
+        let found = settings::find(file, &global.given.0, &self.names, self.log_level)?;
+        Ok(found.settled()?.settings)
     }
 
     /// All of them; a daemon needs more than the policy.
@@ -56,15 +71,11 @@ impl Session {
         &self.settings().node_name
     }
 
-    /// The paths given, or those of `SRSYNC_SOURCES` (separated by colons, as in `PATH`), or the
-    /// config file's `sources`.
+    /// The paths given, or those of the settings.
     pub(super) fn paths(&self, paths: &Paths) -> Vec<PathBuf> {
-        if !paths.paths.is_empty() {
-            return paths.paths.clone();
-        }
-        match std::env::var_os("SRSYNC_SOURCES") {
-            Some(sources) => std::env::split_paths(&sources).collect(),
-            None => self.settings.sources.clone(),
+        match paths.paths.as_slice() {
+            [] => self.settings.sources.clone(),
+            given => given.to_vec(),
         }
     }
 

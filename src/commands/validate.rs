@@ -20,11 +20,7 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     } else {
         let colour = session.form.colour(&io::stdout());
         let found = documents::rendered(&loaded.diagnostics, &loaded.files, Severity::Note, colour);
-        let verdict = match (valid, loaded.diagnostics.is_empty()) {
-            (true, true) => "valid".to_owned(),
-            (true, false) => format!("valid, with {}", documents::count(&loaded.diagnostics)),
-            (false, _) => format!("invalid: {}", documents::count(&loaded.diagnostics)),
-        };
+        let verdict = documents::verdict(&loaded.diagnostics);
         let summary = findings.summary();
         output::stdout(|out| Ok(writeln!(out, "{found}{summary}: {verdict}")?))?;
     }

@@ -1,7 +1,5 @@
 //! How much is logged, and in which form.
 
-use std::str::FromStr;
-
 /// From how bad an event is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -43,16 +41,4 @@ impl LogFormat {
         ("json", Self::Json),
         ("journald", Self::Journald),
     ];
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut names = Self::NAMES.into_iter();
-        let named = names.find(|(name, _)| *name == text);
-        named
-            .map(|(_, format)| format)
-            .ok_or_else(|| "must be text, json or journald".to_owned())
-    }
 }

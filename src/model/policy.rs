@@ -61,18 +61,6 @@ impl ForeignRoutes {
     }
 }
 
-impl FromStr for ForeignRoutes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "refuse" => Ok(Self::Refuse),
-            "adopt" => Ok(Self::Adopt),
-            _ => Err(format!("`{text}` is neither `refuse` nor `adopt`")),
-        }
-    }
-}
-
 /// The most routes that may be removed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxRemovals {

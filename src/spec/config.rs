@@ -1,17 +1,17 @@
-//! The config file: the same care as for documents, in the same words.
+//! The config file, and the flags and variables that stand for its keys: the same care as for
+//! documents, in the same words.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Diagnostic;
-use super::diagnostic::Problem;
+use super::diagnostic::{Diagnostic, Problem, Spot};
 use super::fields::{At, Fields, Item};
 use super::findings::Findings;
-use super::native;
 use super::values::{address, boolean, duration, keyword, prefix, text, whole};
 use super::words::quoted;
-use super::yaml::{Documents, Value};
+use super::yaml::{Documents, Node, Value};
+use super::{given, native};
 use crate::model::{
     FileId, ForeignRoutes, Labels, LogFormat, LogLevel, MaxRemovals, Names, Prefix, Protocol,
     TableId,
@@ -40,27 +40,36 @@ pub const NODE_FIELDS: &[&str] = &["name", "labels"];
 /// The keys of `log`.
 pub const LOG_FIELDS: &[&str] = &["level", "format"];
 
-/// What a config file says; `None` where it says nothing.
+/// What a config file says, or one flag or variable; `None` where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is the key of the same name")]
 pub struct File {
-    pub sources: Option<Vec<PathBuf>>,
-    pub protocol: Option<Protocol>,
-    pub table: Option<TableId>,
-    pub protected_subnets: Option<Vec<Prefix>>,
-    pub allow_default_route: Option<bool>,
-    pub allow_empty: Option<bool>,
-    pub max_removals: Option<MaxRemovals>,
-    pub foreign_routes: Option<ForeignRoutes>,
-    pub resync_interval: Option<Duration>,
-    pub debounce: Option<Duration>,
-    pub gateway_lookup: Option<std::net::IpAddr>,
-    pub node_name: Option<String>,
-    pub node_labels: Option<Labels>,
-    pub listen: Option<SocketAddr>,
-    pub socket: Option<PathBuf>,
-    pub log_level: Option<LogLevel>,
-    pub log_format: Option<LogFormat>,
+    pub sources: Option<Written<Vec<PathBuf>>>,
+    pub protocol: Option<Written<Protocol>>,
+    pub table: Option<Written<TableId>>,
+    pub protected_subnets: Option<Written<Vec<Prefix>>>,
+    pub allow_default_route: Option<Written<bool>>,
+    pub allow_empty: Option<Written<bool>>,
+    pub max_removals: Option<Written<MaxRemovals>>,
+    pub foreign_routes: Option<Written<ForeignRoutes>>,
+    pub resync_interval: Option<Written<Duration>>,
+    pub debounce: Option<Written<Duration>>,
+    pub gateway_lookup: Option<Written<IpAddr>>,
+    pub node_name: Option<Written<String>>,
+    pub node_labels: Option<Written<Labels>>,
+    pub listen: Option<Written<SocketAddr>>,
+    pub socket: Option<Written<PathBuf>>,
+    pub log_level: Option<Written<LogLevel>>,
+    pub log_format: Option<Written<LogFormat>>,
+}
+
+/// A value with where it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written<T> {
+    /// The value.
+    pub value: T,
+    /// The place of the value, or of the key whose value has several lines.
+    pub spot: Spot,
 }
 
 /// Reads a config file's text.
@@ -70,10 +79,7 @@ pub fn parse_config(file: FileId, text: &str, names: &Names) -> (File, Vec<Diagn
     let mut trees = Documents::of(text);
     let mut config = File::default();
     if let Some(node) = trees.next(&mut findings) {
-        let item = Item::named("config", &node);
-        if let Some(fields) = Fields::of(&item, node.span, FIELDS, &mut findings) {
-            config = read(&fields, names, &mut findings);
-        }
+        config = read(&node, names, &mut findings);
         if let Some(second) = trees.next(&mut findings) {
             let message = "a config file is one document; this is the second";
             findings.error(second.span, Problem::new(message, "not expected"));
@@ -82,60 +88,103 @@ pub fn parse_config(file: FileId, text: &str, names: &Names) -> (File, Vec<Diagn
     (config, findings.finish())
 }
 
-fn read(fields: &Fields<'_, '_>, names: &Names, findings: &mut Findings<'_>) -> File {
-    let (node_name, node_labels) = node(fields, findings);
+/// Reads the text of a flag or a variable that stands for one key, such as `node.name`. The text
+/// counts as a file of its own.
+pub fn parse_given(file: FileId, key: &str, text: &str, names: &Names) -> (File, Vec<Diagnostic>) {
+    let mut findings = Findings::new(file, text);
+    let node = given::tree(key, text, &mut findings);
+    let given = read(&node, names, &mut findings);
+    (given, findings.finish())
+}
+
+fn read(node: &Node<'_>, names: &Names, findings: &mut Findings<'_>) -> File {
+    let config = Item::named("config", node);
+    let Some(fields) = Fields::of(&config, node.span, FIELDS, findings) else {
+        return File::default();
+    };
+    let node = fields.inside("node", NODE_FIELDS, findings);
     let log = fields.inside("log", LOG_FIELDS, findings);
-    let log_level = log
-        .as_ref()
-        .and_then(|log| value(log.read("level", findings, |item| keyword(item, &LogLevel::NAMES))));
-    let log_format = log.as_ref().and_then(|log| {
-        value(log.read("format", findings, |item| keyword(item, &LogFormat::NAMES)))
-    });
+    let mut reader = Reader { findings };
     File {
-        sources: list(fields, "sources", findings, |item| {
-            Ok(PathBuf::from(text(item)?))
+        sources: reader.list(&fields, "sources", path),
+        protocol: reader.value(&fields, "protocol", protocol),
+        table: reader.value(&fields, "table", |item| native::table(item, names)),
+        protected_subnets: reader.list(&fields, "protectedSubnets", prefix),
+        allow_default_route: reader.value(&fields, "allowDefaultRoute", boolean),
+        allow_empty: reader.value(&fields, "allowEmpty", boolean),
+        max_removals: reader.value(&fields, "maxRemovals", max_removals),
+        foreign_routes: reader.value(&fields, "foreignRoutes", |item| {
+            let names = [ForeignRoutes::Refuse, ForeignRoutes::Adopt].map(|way| (way.name(), way));
+            keyword(item, &names)
         }),
-        protocol: value(fields.read("protocol", findings, protocol)),
-        table: value(fields.read("table", findings, |item| native::table(item, names))),
-        protected_subnets: list(fields, "protectedSubnets", findings, prefix),
-        allow_default_route: value(fields.read("allowDefaultRoute", findings, boolean)),
-        allow_empty: value(fields.read("allowEmpty", findings, boolean)),
-        max_removals: value(fields.read("maxRemovals", findings, max_removals)),
-        foreign_routes: value(fields.read("foreignRoutes", findings, |item| {
-            keyword(
-                item,
-                &[
-                    (ForeignRoutes::Refuse.name(), ForeignRoutes::Refuse),
-                    (ForeignRoutes::Adopt.name(), ForeignRoutes::Adopt),
-                ],
-            )
-        })),
-        resync_interval: value(fields.read("resyncInterval", findings, resync_interval)),
-        debounce: value(fields.read("debounce", findings, debounce)),
-        gateway_lookup: value(fields.read("gatewayLookup", findings, address)),
-        node_name,
-        node_labels,
-        listen: value(fields.read("listen", findings, listen)),
-        socket: value(fields.read("socket", findings, socket)),
-        log_level,
-        log_format,
+        resync_interval: reader.value(&fields, "resyncInterval", resync_interval),
+        debounce: reader.value(&fields, "debounce", debounce),
+        gateway_lookup: reader.value(&fields, "gatewayLookup", address),
+        node_name: node
+            .as_ref()
+            .and_then(|node| reader.value(node, "name", |item| Ok(nonempty(item)?.to_owned()))),
+        node_labels: node.as_ref().and_then(|node| reader.labels(node)),
+        listen: reader.value(&fields, "listen", listen),
+        socket: reader.value(&fields, "socket", socket),
+        log_level: log
+            .as_ref()
+            .and_then(|log| reader.value(log, "level", |item| keyword(item, &LogLevel::NAMES))),
+        log_format: log
+            .as_ref()
+            .and_then(|log| reader.value(log, "format", |item| keyword(item, &LogFormat::NAMES))),
     }
 }
 
-fn value<T>(at: Option<At<T>>) -> Option<T> {
-    at.map(|at| at.value)
+/// Reads values with where they are written.
+struct Reader<'f, 't> {
+    findings: &'f mut Findings<'t>,
 }
 
-fn list<'n, 't, T>(
-    fields: &Fields<'n, 't>,
-    name: &'n str,
-    findings: &mut Findings<'_>,
-    reader: impl Fn(&Item<'n, 't>) -> Result<T, Problem>,
-) -> Option<Vec<T>> {
-    fields.has(name).then(|| {
-        let items = fields.read_list(name, findings, reader);
-        items.into_iter().map(|at| at.value).collect()
-    })
+impl Reader<'_, '_> {
+    fn value<'n, 't, T>(
+        &mut self,
+        fields: &Fields<'n, 't>,
+        name: &'n str,
+        reader: impl FnOnce(&Item<'n, 't>) -> Result<T, Problem>,
+    ) -> Option<Written<T>> {
+        let At { value, span } = fields.read(name, self.findings, reader)?;
+        let spot = self.findings.spot(span);
+        Some(Written { value, spot })
+    }
+
+    fn list<'n, 't, T>(
+        &mut self,
+        fields: &Fields<'n, 't>,
+        name: &'n str,
+        reader: impl Fn(&Item<'n, 't>) -> Result<T, Problem>,
+    ) -> Option<Written<Vec<T>>> {
+        let spot = self.findings.spot(fields.entry(name)?.key_span);
+        let items = fields.read_list(name, self.findings, reader);
+        let value = items.into_iter().map(|at| at.value).collect();
+        Some(Written { value, spot })
+    }
+
+    fn labels(&mut self, node: &Fields<'_, '_>) -> Option<Written<Labels>> {
+        let entry = node.entry("labels")?;
+        let spot = self.findings.spot(entry.key_span);
+        let value = labels(&Item::named("labels", &entry.node), self.findings);
+        Some(Written { value, spot })
+    }
+}
+
+/// Text that is not empty: nothing is called by an empty name.
+fn nonempty<'n>(item: &Item<'n, '_>) -> Result<&'n str, Problem> {
+    match text(item)? {
+        "" => {
+            let message = format!("`{item}` must not be empty");
+            Err(Problem::new(message, "must not be empty"))
+        }
+        text => Ok(text),
+    }
+}
+
+fn path(item: &Item<'_, '_>) -> Result<PathBuf, Problem> {
+    Ok(PathBuf::from(nonempty(item)?))
 }
 
 fn protocol(item: &Item<'_, '_>) -> Result<Protocol, Problem> {
@@ -157,18 +206,6 @@ fn max_removals(item: &Item<'_, '_>) -> Result<MaxRemovals, Problem> {
         );
         Problem::new(message, "must be such as `100` or `10%`")
     })
-}
-
-fn node(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> (Option<String>, Option<Labels>) {
-    let Some(node) = fields.inside("node", NODE_FIELDS, findings) else {
-        return (None, None);
-    };
-    let name = value(node.read("name", findings, |item| Ok(text(item)?.to_owned())));
-    let labels = node.entry("labels").map(|entry| {
-        let item = Item::named("labels", &entry.node);
-        labels(&item, findings)
-    });
-    (name, labels)
 }
 
 fn labels(item: &Item<'_, '_>, findings: &mut Findings<'_>) -> Labels {
@@ -245,6 +282,10 @@ mod tests {
         )
     }
 
+    fn value<T>(written: Option<Written<T>>) -> T {
+        written.unwrap().value
+    }
+
     #[test]
     fn every_key_of_the_config_file_is_read() {
         let (file, findings) = parse(
@@ -267,23 +308,23 @@ log: {level: info, format: json}
 ",
         );
         assert_eq!(findings, [""; 0]);
-        assert_eq!(file.sources.unwrap().len(), 2);
-        assert_eq!(file.protocol, Some(Protocol::new(90)));
-        assert_eq!(file.table, Some(TableId::MAIN));
-        assert_eq!(file.protected_subnets.unwrap().len(), 2);
-        assert_eq!(file.allow_default_route, Some(true));
-        assert_eq!(file.allow_empty, Some(false));
-        assert_eq!(file.max_removals, Some(MaxRemovals::Percent(10)));
-        assert_eq!(file.foreign_routes, Some(ForeignRoutes::Adopt));
-        assert_eq!(file.resync_interval, Some(Duration::from_secs(30)));
-        assert_eq!(file.debounce, Some(Duration::from_millis(100)));
-        assert_eq!(file.listen, Some("127.0.0.1:9783".parse().unwrap()));
-        assert_eq!(file.socket, Some("/run/srsync/srsync.sock".into()));
-        assert_eq!(file.gateway_lookup, Some("10.0.0.1".parse().unwrap()));
-        assert_eq!(file.node_name.as_deref(), Some("gw-1"));
-        assert_eq!(file.node_labels.unwrap()["role"], "egress");
-        assert_eq!(file.log_level, Some(LogLevel::Info));
-        assert_eq!(file.log_format, Some(LogFormat::Json));
+        assert_eq!(value(file.sources).len(), 2);
+        assert_eq!(value(file.protocol), Protocol::new(90));
+        assert_eq!(value(file.table), TableId::MAIN);
+        assert_eq!(value(file.protected_subnets).len(), 2);
+        assert!(value(file.allow_default_route));
+        assert!(!value(file.allow_empty));
+        assert_eq!(value(file.max_removals), MaxRemovals::Percent(10));
+        assert_eq!(value(file.foreign_routes), ForeignRoutes::Adopt);
+        assert_eq!(value(file.resync_interval), Duration::from_secs(30));
+        assert_eq!(value(file.debounce), Duration::from_millis(100));
+        assert_eq!(value(file.gateway_lookup), IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(value(file.node_name), "gw-1");
+        assert_eq!(value(file.node_labels)["role"], "egress");
+        assert_eq!(value(file.listen), SocketAddr::from(([127, 0, 0, 1], 9783)));
+        assert_eq!(value(file.socket), PathBuf::from("/run/srsync/srsync.sock"));
+        assert_eq!(value(file.log_level), LogLevel::Info);
+        assert_eq!(value(file.log_format), LogFormat::Json);
     }
 
     #[test]
@@ -309,5 +350,44 @@ second: document
     #[test]
     fn an_empty_config_file_says_nothing() {
         assert_eq!(parse("# nothing yet\n"), (File::default(), Vec::new()));
+    }
+
+    #[test]
+    fn flags_and_variables_are_read_like_the_config_file() {
+        let given = |key, text| {
+            let (file, findings) = parse_given(FileId(0), key, text, &Names::default());
+            let said: Vec<String> = findings.iter().map(|d| d.message.clone()).collect();
+            let column = findings
+                .first()
+                .and_then(|d| d.spot.as_ref())
+                .map(|spot| spot.span.column);
+            (file, said.join("; "), column)
+        };
+        assert_eq!(value(given("table", "100").0.table), TableId::new(100));
+        assert_eq!(value(given("node.name", "100").0.node_name), "100");
+        let labels = value(given("node.labels", "a=1,b=,").0.node_labels);
+        assert_eq!((&*labels["a"], &*labels["b"], labels.len()), ("1", "", 2));
+        let (file, said, column) = given("protectedSubnets", "10.0.0.0/8,10.1.2.3/16");
+        assert_eq!(value(file.protected_subnets).len(), 1);
+        assert_eq!(said, "`10.1.2.3/16` has host bits set");
+        assert_eq!(column, Some(12));
+        for (key, text, message) in [
+            (
+                "protocol",
+                "2",
+                "`protocol` must be a whole number from 5 to 255, not `2`",
+            ),
+            ("table", "", "`table` names no known table: ``"),
+            ("node.name", "", "`node.name` must not be empty"),
+            ("node.labels", "a", "`a` is no label"),
+            ("resyncInterval", "30", "`resyncInterval` has no unit"),
+            (
+                "log.level",
+                "loud",
+                "`log.level` must be `error`, `warn`, `info` or `debug`, not `loud`",
+            ),
+        ] {
+            assert_eq!(given(key, text).1, message);
+        }
     }
 }

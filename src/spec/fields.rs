@@ -217,7 +217,7 @@ impl<'n, 't> Fields<'n, 't> {
     /// How fields of this mapping are told from those of others: `spec` goes without saying.
     fn owner(&self) -> Rc<str> {
         match &*self.name {
-            "spec" | "document" => "".into(),
+            "spec" | "document" | "config" => "".into(),
             _ => Rc::clone(&self.name),
         }
     }
@@ -251,10 +251,11 @@ impl<'n, 't> Fields<'n, 't> {
     }
 }
 
-/// A name in a sentence; a document has none.
+/// A name in a sentence; a whole file has none.
 fn shown(name: &str) -> String {
     match name {
         "document" => "the document".to_owned(),
+        "config" => "the config file".to_owned(),
         name => format!("`{name}`"),
     }
 }

@@ -14,6 +14,7 @@ pub mod digitalocean;
 pub mod envelope;
 mod fields;
 mod findings;
+mod given;
 pub mod health;
 pub mod ibm;
 pub mod native;

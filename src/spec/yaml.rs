@@ -426,7 +426,7 @@ fn report_duplicate_keys(entries: &[Entry<'_>], findings: &mut Findings<'_>) {
 }
 
 /// What a plain scalar is.
-fn resolved(text: Text<'_>) -> Value<'_> {
+pub(super) fn resolved(text: Text<'_>) -> Value<'_> {
     match &*text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use srsync::model::{FileId, Labels, Names, Policy};
+use srsync::config::{Basis, Said, settle};
+use srsync::model::{Labels, LogLevel, Names, Policy};
 use srsync::plan::{self, Inputs};
 use srsync::report::{Detail, Kind, Pass, Report, Style};
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
-use srsync::spec::config::parse_config;
 
 /// The text of a case's plan.
 pub(crate) fn text(case: &Path) -> String {
@@ -56,19 +56,18 @@ pub(crate) fn text(case: &Path) -> String {
 }
 
 fn settings(case: &Path, names: &Names) -> (Policy, Labels) {
-    let text = fs::read_to_string(case.join("config.yaml")).unwrap_or_default();
-    let (file, findings) = parse_config(FileId(0), &text, names);
-    assert!(findings.is_empty(), "{}: {findings:?}", case.display());
-    let policy = Policy::default();
-    let policy = Policy {
-        protected_subnets: file.protected_subnets.unwrap_or_default(),
-        allow_default_route: file
-            .allow_default_route
-            .unwrap_or(policy.allow_default_route),
-        allow_empty: file.allow_empty.unwrap_or(policy.allow_empty),
-        max_removals: file.max_removals,
-        foreign_routes: file.foreign_routes.unwrap_or(policy.foreign_routes),
-        ..policy
+    let path = case.join("config.yaml");
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let said = Said {
+        given: &[],
+        file: Some((&path, &text)),
     };
-    (policy, file.node_labels.unwrap_or_default())
+    let basis = Basis {
+        names,
+        host_name: "node",
+        log_level: LogLevel::Warn,
+    };
+    let (settled, findings) = settle(&said, &basis);
+    let settled = settled.unwrap_or_else(|| panic!("{}: {findings:?}", case.display()));
+    (settled.settings.policy, settled.settings.labels)
 }
