@@ -6,21 +6,28 @@
 //!
 //! Must not know what a document means (`spec` does), nor talk to the kernel.
 
+mod directories;
+mod files;
+pub mod keeper;
 mod read;
+mod reader;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub use directories::{Directories, Interest};
+pub use keeper::{Keeper, Snapshot};
 pub use read::{LARGEST, ReadError, decode};
 
+pub use state::{Condition, SourceState};
+
 use crate::model::{Document, FileId, FileName, Names};
-use crate::spec::{
-    Context, Diagnostic, Included, Problem, Severity, Valid, did_you_mean, nearest, parse,
-    take_ambiguous,
-};
+use crate::spec::{Diagnostic, Severity, take_ambiguous};
+use reader::{Listing, Reader};
 
 /// A place to read documents from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,215 +137,43 @@ fn name_files(path: &Path) -> Vec<String> {
 
 /// Reads all documents of all paths. `stdin` is read where a path is `-`.
 pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
-    let mut loader = Loader {
-        names,
-        root: only_directory(paths),
-        files: Files::default(),
-        read: BTreeSet::new(),
-        valid: Vec::new(),
-        diagnostics: Vec::new(),
-    };
-    let sources = paths.iter().map(|path| {
-        let files = match path {
-            PathArg::Stdin => loader.stdin(stdin),
-            PathArg::Path(path) => loader.path(path),
-        };
-        (path.clone(), files)
-    });
-    let sources = sources.collect();
-    loader.finish(sources)
-}
-
-/// The directory that file names are shown relative to, if exactly one was given.
-fn only_directory(paths: &[PathArg]) -> Option<PathBuf> {
-    match paths {
-        [PathArg::Path(path)] if path.is_dir() => Some(path.clone()),
+    let root = match paths {
+        [PathArg::Path(path)] => Some(path.clone()),
         _ => None,
-    }
-}
-
-/// The files so far.
-#[derive(Default)]
-struct Files {
-    names: Vec<FileName>,
-    /// By canonical path, so that a file reached twice is one file.
-    known: BTreeMap<PathBuf, FileId>,
-}
-
-impl Files {
-    /// The number of a file.
-    fn add(&mut self, path: &Path, root: Option<&Path>) -> FileId {
-        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if let Some(id) = self.known.get(&canonical) {
-            return *id;
-        }
-        let label = root.and_then(|root| path.strip_prefix(root).ok());
-        let label = label
-            .filter(|label| !label.as_os_str().is_empty())
-            .unwrap_or(path);
-        let id = self.name(&path.to_string_lossy(), &label.to_string_lossy());
-        self.known.insert(canonical, id);
-        id
-    }
-
-    fn name(&mut self, path: &str, label: &str) -> FileId {
-        let id = FileId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.names.push(FileName {
-            path: path.into(),
-            label: label.into(),
-        });
-        id
-    }
-}
-
-struct Loader<'a> {
-    names: &'a Names,
-    root: Option<PathBuf>,
-    files: Files,
-    /// The files that were read as documents.
-    read: BTreeSet<FileId>,
-    valid: Vec<Valid>,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl Loader<'_> {
-    /// Reads a path; the number of files that it stands for.
-    fn path(&mut self, path: &Path) -> usize {
-        if !path.is_dir() {
-            self.file(path);
-            return 1;
-        }
-        match documents_in(path) {
-            Ok(files) => {
-                files.iter().for_each(|file| self.file(file));
-                files.len()
+    };
+    let mut reader = Reader::new(root);
+    let mut reading = reader.begin(names);
+    let mut loaded = Loaded::default();
+    for path in paths {
+        let files = match path {
+            PathArg::Stdin => {
+                reading.stdin(stdin);
+                1
             }
-            Err(error) => {
-                let id = self.files.add(path, None);
-                let problem = ReadError::Os(error).problem("the directory");
-                self.diagnostics.push(Diagnostic::about_file(id, problem));
-                0
-            }
-        }
-    }
-
-    fn file(&mut self, path: &Path) {
-        let id = self.files.add(path, self.root.as_deref());
-        // Also where it was already included as a list, it still has to be read as a document.
-        if !self.read.insert(id) {
-            return;
-        }
-        let text = match read::file(path) {
-            Ok(text) => text,
-            Err(error) => {
-                let mut problem = error.problem("the file");
-                if matches!(error, ReadError::Missing) {
-                    problem = problem.maybe_help(similar_name(path, path));
+            PathArg::Path(path) => match reading.path(path) {
+                Listing::File(_) => 1,
+                Listing::Directory(files) => files.len(),
+                Listing::Unreadable { finding, .. } => {
+                    loaded.diagnostics.push(finding);
+                    0
                 }
-                self.diagnostics.push(Diagnostic::about_file(id, problem));
-                return;
-            }
+            },
         };
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        self.parse(id, &text, Some(&directory));
+        loaded.sources.push((path.clone(), files));
     }
-
-    fn stdin(&mut self, stdin: &mut dyn Read) -> usize {
-        let id = self.files.name("<stdin>", "<stdin>");
-        match read::stream(stdin) {
-            Ok(text) => self.parse(id, &text, None),
-            Err(error) => {
-                let problem = error.problem("standard input");
-                self.diagnostics.push(Diagnostic::about_file(id, problem));
-            }
-        }
-        1
+    let mut valid = Vec::new();
+    for (_, content) in reading.finish() {
+        // Nobody else has it yet, so that nothing is copied.
+        let content = Arc::into_inner(content).unwrap_or_default();
+        valid.extend(content.documents);
+        loaded.diagnostics.extend(content.diagnostics);
     }
-
-    fn parse(&mut self, id: FileId, text: &str, directory: Option<&Path>) {
-        let (files, root) = (&mut self.files, self.root.as_deref());
-        let mut include = |name: &str| included(name, directory, files, root);
-        let context = Context {
-            names: self.names,
-            include: &mut include,
-        };
-        let parsed = parse(id, text, context);
-        self.valid.extend(parsed.documents);
-        self.diagnostics.extend(parsed.diagnostics);
-    }
-
-    fn finish(mut self, sources: Vec<(PathArg, usize)>) -> Loaded {
-        self.diagnostics.extend(take_ambiguous(&mut self.valid));
-        self.diagnostics.sort_by_key(Diagnostic::order);
-        // A file that several documents include says the same each time.
-        self.diagnostics.dedup();
-        let documents = self.valid.into_iter().map(|valid| valid.document);
-        let documents = documents.collect();
-        Loaded {
-            files: self.files.names,
-            documents,
-            diagnostics: self.diagnostics,
-            sources,
-        }
-    }
-}
-
-/// A file of `destinationsFrom`, next to the document that names it.
-fn included(
-    name: &str,
-    directory: Option<&Path>,
-    files: &mut Files,
-    root: Option<&Path>,
-) -> Result<Included, Problem> {
-    let Some(directory) = directory else {
-        let message = "`destinationsFrom` does not work in standard input";
-        let problem = Problem::new(message, "relative to which directory?");
-        return Err(problem.help("put document and list into files, and give the document's path"));
-    };
-    let path = directory.join(name);
-    let text = read::file(&path).map_err(|error| {
-        let what = format!("the destinations of `{}`", path.display());
-        let problem = error.problem(&what);
-        match error {
-            ReadError::Missing => problem.maybe_help(similar_name(&path, Path::new(name))),
-            _ => problem,
-        }
-    })?;
-    let file = files.add(&path, root);
-    Ok(Included { file, text })
-}
-
-/// The documents directly in a directory, in the order of their names. Entries that begin with a
-/// dot are left out: in a mounted ConfigMap those are the versions behind the `..data` link.
-fn documents_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        let extension = Path::new(&name).extension().and_then(OsStr::to_str);
-        if !hidden && matches!(extension, Some("yaml" | "yml" | "json")) {
-            files.push(directory.join(name));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// A name next to a missing one that may have been meant, written as the missing one is.
-fn similar_name(path: &Path, written: &Path) -> Option<String> {
-    let wanted = path.file_name()?.to_str()?;
-    let directory = match path.parent()? {
-        parent if parent.as_os_str().is_empty() => Path::new("."),
-        parent => parent,
-    };
-    let entries = std::fs::read_dir(directory).ok()?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| !name.starts_with('.'))
-        .collect();
-    names.sort();
-    let meant = nearest(wanted, names.iter().map(String::as_str))?;
-    Some(did_you_mean(
-        &written.with_file_name(meant).to_string_lossy(),
-    ))
+    loaded.diagnostics.extend(take_ambiguous(&mut valid));
+    loaded.diagnostics.sort_by_key(Diagnostic::order);
+    // A file that several documents include says the same each time.
+    loaded.diagnostics.dedup();
+    let documents = valid.into_iter().map(|valid| valid.document);
+    loaded.documents = documents.collect();
+    loaded.files = reader.files.names().to_vec();
+    loaded
 }

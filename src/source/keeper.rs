@@ -1,0 +1,404 @@
+//! Sources over the years: what they say now, with what was last good in the place of what is wrong.
+//!
+//! Nothing is lost to a mistake: a file that has errors, or cannot be read, or is just being
+//! written, counts as it last was good, and so does a directory that is not there. Only what a
+//! readable directory no longer holds is gone.
+//!
+//! Must not wait for changes (`watch` hints at them), nor know what a document means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directories::Directories;
+use super::reader::{Content, Listing, Reader};
+use super::state::{self, Condition, SourceState};
+use crate::model::{Document, DocumentId, FileId, FileName, Names, Timestamp};
+use crate::spec::{Diagnostic, Problem, Severity, Valid, take_ambiguous};
+
+/// What all sources say at one moment, with what was last good in the place of what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every file that was ever met; a [`FileId`] is an index into it, and stays so.
+    pub files: Arc<Vec<FileName>>,
+    /// The documents in force, sorted by identity.
+    pub documents: Arc<Vec<Document>>,
+    /// All that is found in what is there now, also in files whose last good content is in force.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The sources, in the order in which they were given.
+    pub sources: Vec<SourceState>,
+}
+
+impl Snapshot {
+    /// Whether everything can be read and is valid. If not, something that is wanted may be
+    /// missing from `documents`, and nothing must be removed on their account.
+    pub fn is_complete(&self) -> bool {
+        let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+        let is_valid = |source: &SourceState| source.condition == Condition::Valid;
+        self.sources.iter().all(is_valid) && !self.diagnostics.iter().any(is_error)
+    }
+
+    /// Why it is not complete, in one sentence.
+    pub fn incomplete(&self) -> Option<String> {
+        let missing = self.sources.iter().find_map(SourceState::missing);
+        let path = |name: &FileName| Arc::clone(&name.path);
+        missing.or_else(|| state::errors(&self.diagnostics, &self.files, path))
+    }
+}
+
+/// Reads sources again and again, and keeps what was last good.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    reader: Reader,
+    sources: Vec<Source>,
+    /// What is in force of each file.
+    kept: BTreeMap<FileId, Kept>,
+    /// The source that each document file was last reached through.
+    homes: BTreeMap<FileId, Arc<Path>>,
+    /// What was read last: if it is the same again, nothing has to be decided.
+    last: Option<Last>,
+    shown: Option<Snapshot>,
+}
+
+#[derive(Debug)]
+struct Source {
+    path: Arc<Path>,
+    /// The document files that are in force.
+    files: Vec<FileId>,
+    /// When what is in force of it was first seen; `None` before the first reading.
+    changed: Option<Timestamp>,
+}
+
+impl Source {
+    fn new(path: &Path) -> Self {
+        Self {
+            path: path.into(),
+            files: Vec::new(),
+            changed: None,
+        }
+    }
+}
+
+/// What is in force of a file.
+#[derive(Debug, Default)]
+struct Kept {
+    content: Arc<Content>,
+    /// Whether it was without errors: then it is taken whole, until the file is so again.
+    good: bool,
+}
+
+#[derive(Debug)]
+struct Last {
+    listings: Vec<Listing>,
+    contents: Vec<(FileId, Arc<Content>)>,
+    allow_empty: bool,
+}
+
+impl Last {
+    /// Whether the other found the very same things.
+    fn is_same(&self, other: &Self) -> bool {
+        let same = |((a, before), (b, now)): (&(FileId, _), &(FileId, _))| {
+            a == b && Arc::ptr_eq(before, now)
+        };
+        self.allow_empty == other.allow_empty
+            && self.listings == other.listings
+            && self.contents.len() == other.contents.len()
+            && self.contents.iter().zip(&other.contents).all(same)
+    }
+}
+
+impl Keeper {
+    /// A keeper of these directories and files. It has read nothing yet.
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        let mut keeper = Self::default();
+        keeper.set_paths(paths);
+        keeper
+    }
+
+    /// Keeps other paths from now on. What is known of those that stay is kept.
+    pub fn set_paths(&mut self, paths: Vec<PathBuf>) {
+        let root = match paths.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        };
+        self.reader.files.set_root(root);
+        let mut before = std::mem::take(&mut self.sources);
+        let source = |path: &PathBuf| {
+            let known = before.iter().position(|source| *source.path == **path);
+            known.map_or_else(|| Source::new(path), |known| before.swap_remove(known))
+        };
+        self.sources = paths.iter().map(source).collect();
+        self.last = None;
+    }
+
+    /// Reads everything again. `None` if nothing changed since: neither what is in force, nor any
+    /// finding, nor the condition of a source.
+    pub fn refresh(
+        &mut self,
+        names: &Names,
+        allow_empty: bool,
+        now: Timestamp,
+    ) -> Option<Snapshot> {
+        let read = self.read(names, allow_empty);
+        if self.last.as_ref().is_some_and(|last| last.is_same(&read)) {
+            return None;
+        }
+        let mut diagnostics = self.keep(&read.contents);
+        let missing = self.list(&read);
+        let (documents, ambiguous) = self.in_force();
+        diagnostics.extend(ambiguous);
+        for listing in &read.listings {
+            if let Listing::Unreadable { finding, .. } = listing {
+                diagnostics.push(finding.clone());
+            }
+        }
+        let files = Arc::clone(self.reader.files.names());
+        let path = |diagnostic: &Diagnostic| {
+            let name = files.get(diagnostic.file.0 as usize);
+            name.map(|name| Arc::clone(&name.path))
+        };
+        // By path, as a listing shows them: numbers only say which file was met first.
+        diagnostics.sort_by_cached_key(|diagnostic| (path(diagnostic), diagnostic.order()));
+        // A file that several documents include says the same each time.
+        diagnostics.dedup();
+        self.date(&documents, now);
+        self.last = Some(read);
+        let sources = self.states(missing, &documents, &diagnostics);
+        let snapshot = Snapshot {
+            files,
+            documents: Arc::new(documents),
+            diagnostics,
+            sources,
+        };
+        if self.shown.as_ref() == Some(&snapshot) {
+            return None;
+        }
+        self.shown = Some(snapshot.clone());
+        Some(snapshot)
+    }
+
+    /// Every directory in which a change can matter. Which these are can change with every
+    /// change: ask again after each [`refresh`](Self::refresh).
+    pub fn directories(&self) -> Directories {
+        let mut directories = Directories::default();
+        for source in &self.sources {
+            directories.add_source(&source.path);
+        }
+        let contents = self.last.iter().flat_map(|last| &last.contents);
+        let mut lists = BTreeSet::new();
+        for (_, content) in contents {
+            // Beside a link there is nothing to see of the file that it leads to.
+            if content.path.is_symlink() {
+                directories.add_path(&content.path);
+            }
+            lists.extend(content.lists.iter().map(|list| &list.path));
+        }
+        for list in lists {
+            directories.add_path(list);
+        }
+        directories
+    }
+
+    fn read(&mut self, names: &Names, allow_empty: bool) -> Last {
+        let mut reading = self.reader.begin(names);
+        let paths = self.sources.iter().map(|source| &source.path);
+        let listings = paths.map(|path| reading.path(path)).collect();
+        let contents = reading.finish();
+        self.reader.remember(&contents);
+        Last {
+            listings,
+            contents,
+            allow_empty,
+        }
+    }
+
+    /// Takes each file over as it is now, or leaves it as it was. Returns all findings about them.
+    fn keep(&mut self, contents: &[(FileId, Arc<Content>)]) -> Vec<Diagnostic> {
+        let mut diagnostics = Vec::new();
+        for (id, content) in contents {
+            diagnostics.extend(content.diagnostics.iter().cloned());
+            diagnostics.extend(self.kept.entry(*id).or_default().take(content));
+        }
+        diagnostics
+    }
+
+    /// Lists the files of each source: those that it holds now, or if that cannot be said, those
+    /// that it held. Returns for each source what is missing, if anything is.
+    fn list(&mut self, read: &Last) -> Vec<Option<(Condition, String)>> {
+        let mut missing = Vec::new();
+        for (source, listing) in self.sources.iter_mut().zip(&read.listings) {
+            missing.push(match listing {
+                Listing::Unreadable { why, .. } => Some((Condition::Unreadable, why.clone())),
+                Listing::Directory(files) if files.is_empty() && !read.allow_empty => {
+                    Some((Condition::Empty, state::NO_DOCUMENTS.to_owned()))
+                }
+                Listing::Directory(files) => {
+                    source.files.clone_from(files);
+                    None
+                }
+                Listing::File(file) => {
+                    let content = read.contents.iter().find(|(id, _)| id == file);
+                    let why = content.and_then(|(_, content)| content.unreadable.clone());
+                    // What is no longer there may have been a directory: its files stay, too.
+                    if why.is_none() {
+                        source.files = vec![*file];
+                    }
+                    why.map(|why| (Condition::Unreadable, why))
+                }
+            });
+        }
+        // The first source that reaches a file is where it comes from.
+        for source in self.sources.iter().rev() {
+            let files = source.files.iter();
+            self.homes
+                .extend(files.map(|file| (*file, Arc::clone(&source.path))));
+        }
+        let listed: BTreeSet<FileId> = self.listed().collect();
+        self.kept.retain(|file, _| listed.contains(file));
+        missing
+    }
+
+    /// The files of all sources.
+    fn listed(&self) -> impl Iterator<Item = FileId> {
+        self.sources
+            .iter()
+            .flat_map(|source| &source.files)
+            .copied()
+    }
+
+    /// All documents that are in force, sorted by identity, and what is wrong among them. Of two
+    /// with one identity neither counts, but what had it before.
+    fn in_force(&self) -> (Vec<Document>, Vec<Diagnostic>) {
+        let mut met = BTreeSet::new();
+        let files = self.listed().filter(|file| met.insert(*file));
+        let kept = files.filter_map(|file| self.kept.get(&file));
+        let documents = kept.flat_map(|kept| &kept.content.documents);
+        let mut valid: Vec<Valid> = documents.cloned().collect();
+        valid.sort_by(|a, b| a.document.id.cmp(&b.document.id));
+        let doubtful: Vec<DocumentId> = valid
+            .chunk_by(|a, b| a.document.id == b.document.id)
+            .filter_map(|namesakes| Some(namesakes.get(1)?.document.id.clone()))
+            .collect();
+        let diagnostics = take_ambiguous(&mut valid);
+        let before = self.before();
+        let undoubted = doubtful.iter().filter_map(|doubtful| {
+            let at = before.binary_search_by(|document| document.id.cmp(doubtful));
+            before.get(at.ok()?).cloned()
+        });
+        let documents = valid.into_iter().map(|valid| valid.document);
+        let mut documents: Vec<Document> = documents.chain(undoubted).collect();
+        documents.sort_by(|a, b| a.id.cmp(&b.id));
+        (documents, diagnostics)
+    }
+
+    /// The documents that were in force until now.
+    fn before(&self) -> &[Document] {
+        let shown = self.shown.as_ref();
+        shown.map_or(&[], |shown| shown.documents.as_slice())
+    }
+
+    /// Notes which sources have something new in force.
+    fn date(&mut self, documents: &[Document], now: Timestamp) {
+        let before = by_home(self.before(), &self.homes);
+        let after = by_home(documents, &self.homes);
+        let mut dates = Vec::with_capacity(self.sources.len());
+        for source in &self.sources {
+            let is_same = before.get(&*source.path) == after.get(&*source.path);
+            dates.push(source.changed.filter(|_| is_same).unwrap_or(now));
+        }
+        for (source, date) in self.sources.iter_mut().zip(dates) {
+            source.changed = Some(date);
+        }
+    }
+
+    fn states(
+        &self,
+        missing: Vec<Option<(Condition, String)>>,
+        documents: &[Document],
+        diagnostics: &[Diagnostic],
+    ) -> Vec<SourceState> {
+        let by_home = by_home(documents, &self.homes);
+        let sources = self.sources.iter().zip(missing);
+        let state = |(source, missing): (&Source, Option<(Condition, String)>)| {
+            let own = by_home.get(&*source.path).map_or(&[][..], Vec::as_slice);
+            let destinations = own.iter().map(|document| document.destinations.len());
+            let invalid = || Some((Condition::Invalid, self.errors(source, diagnostics)?));
+            let (condition, why) = missing.or_else(invalid).unzip();
+            let condition = condition.unwrap_or(Condition::Valid);
+            SourceState {
+                path: source.path.to_path_buf(),
+                condition,
+                message: why.map(|why| condition.message(&why, !own.is_empty())),
+                files: source.files.len(),
+                documents: own.len(),
+                destinations: destinations.sum(),
+                changed: source.changed.unwrap_or_default(),
+            }
+        };
+        sources.map(state).collect()
+    }
+
+    /// How many errors there are in which files of a source.
+    fn errors(&self, source: &Source, diagnostics: &[Diagnostic]) -> Option<String> {
+        let documents: BTreeSet<FileId> = source.files.iter().copied().collect();
+        let contents = self.last.iter().flat_map(|last| &last.contents);
+        let contents = contents.filter(|(id, _)| documents.contains(id));
+        let lists = contents.flat_map(|(_, content)| content.texts().map(|(file, _)| file));
+        let files: BTreeSet<FileId> = documents.iter().copied().chain(lists).collect();
+        let own = diagnostics.iter().filter(|d| files.contains(&d.file));
+        let label = |name: &FileName| Arc::clone(&name.label);
+        state::errors(own, self.reader.files.names(), label)
+    }
+}
+
+/// Documents by the source that they come from.
+fn by_home<'a>(
+    documents: &'a [Document],
+    homes: &'a BTreeMap<FileId, Arc<Path>>,
+) -> BTreeMap<&'a Path, Vec<&'a Document>> {
+    let mut grouped: BTreeMap<&Path, Vec<&Document>> = BTreeMap::new();
+    for document in documents {
+        if let Some(home) = homes.get(&document.place.file) {
+            grouped.entry(home).or_default().push(document);
+        }
+    }
+    grouped
+}
+
+impl Kept {
+    /// Takes the file over as it is now, or leaves it as it was. Returns findings that come from
+    /// comparing the two.
+    fn take(&mut self, now: &Arc<Content>) -> Vec<Diagnostic> {
+        let emptied = self.emptied(now);
+        let usable = now.unreadable.is_none() && emptied.is_empty();
+        let good = !now.has_errors();
+        if usable && (good || !self.good) {
+            self.content = Arc::clone(now);
+            self.good = good;
+        }
+        emptied
+    }
+
+    /// A finding for each file that had text and has none. To write a file, editors and shells
+    /// empty it first: for a moment it says nothing, and not that there is nothing.
+    fn emptied(&self, now: &Content) -> Vec<Diagnostic> {
+        if self.content.documents.is_empty() {
+            return Vec::new();
+        }
+        let had_text = |file| self.content.texts().any(|text| text == (file, true));
+        let now = now.texts().enumerate();
+        let emptied = now.filter(|(_, (file, has_text))| !has_text && had_text(*file));
+        let finding = |(index, (file, _))| {
+            let help = match index {
+                0 => "delete it to remove its routes",
+                _ => {
+                    "to mean that, write a comment into it, or no longer name it in `destinationsFrom`"
+                }
+            };
+            let message = "the file is empty; what it held before stays in force";
+            let problem = Problem::new(message, "is empty").help(help);
+            Diagnostic::about_file(file, problem)
+        };
+        emptied.map(finding).collect()
+    }
+}
