@@ -19,6 +19,7 @@
 //! - [`snapshot`]: a node as a file.
 //! - [`source`]: paths → all their documents, complete or with what is missing.
 //! - [`spec`]: documents as people write them → model, every mistake with its place. Pure.
+//! - [`status`]: shows a running daemon over a Unix socket and HTTP.
 //! - [`sync`]: one pass: observe, plan, apply, observe again.
 
 pub mod cli;
@@ -32,4 +33,5 @@ pub mod report;
 pub mod snapshot;
 pub mod source;
 pub mod spec;
+pub mod status;
 pub mod sync;

@@ -5,6 +5,7 @@
 //! documents it was made from.
 
 mod changes;
+mod counted;
 mod happening;
 mod json;
 mod route;

@@ -1,0 +1,293 @@
+//! Metrics, in the text form of OpenMetrics, made from what is published at the moment they are
+//! asked for. `docs/metrics.md` says what each means, and a test holds it equal to this.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text::encode};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::model::{State, Timestamp};
+use crate::report::{Action, Condition, Counters, Histogram, Published, Report, Running};
+
+/// The media type of the text.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics.
+pub(super) fn text(published: Arc<Published>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(published)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Published>);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(encoder);
+        let running = &*self.0.running;
+        families.daemon(running)?;
+        self.0.report(None, |report| families.routes(report))?;
+        families.passes(running)?;
+        families.changes(&running.counters)?;
+        families.sources(running)
+    }
+}
+
+/// A name, and one sentence about it.
+type Name = (&'static str, &'static str);
+
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn daemon(&mut self, running: &Running) -> fmt::Result {
+        self.info(
+            ("srsync_build", "The program."),
+            ("version", running.version),
+        )?;
+        self.gauge(
+            ("srsync_start_time_seconds", "When the daemon started."),
+            seconds(running.started),
+        )?;
+        self.gauge(
+            ("srsync_ready", "Whether there was a complete pass."),
+            number(running.ready.is_some()),
+        )?;
+        self.counter(
+            ("srsync_reloads", "Reloads on demand."),
+            running.counters.reloads,
+        )
+    }
+
+    fn routes(&mut self, report: &Report<'_>) -> fmt::Result {
+        let summary = report.summary();
+        let states = State::ALL.map(|state| (state.name(), summary.in_state(state)));
+        self.gauges(("srsync_routes", "Routes by state."), "state", states)?;
+        self.gauge(
+            ("srsync_documents", "Documents in force."),
+            report.inputs.documents.len(),
+        )?;
+        self.gauge(
+            (
+                "srsync_in_sync",
+                "Whether the kernel has all that it should.",
+            ),
+            number(report.in_sync()),
+        )?;
+        let withheld = summary.of(Action::Withhold);
+        self.gauge(
+            (
+                "srsync_removals_withheld",
+                "Routes that a guard keeps from being removed.",
+            ),
+            withheld,
+        )
+    }
+
+    fn passes(&mut self, running: &Running) -> fmt::Result {
+        let counters = &running.counters;
+        self.counters(
+            ("srsync_passes", "Passes by what made them happen."),
+            "trigger",
+            counters.passes_by_trigger(),
+        )?;
+        self.counter(
+            ("srsync_failed_passes", "Passes that were not completed."),
+            counters.failed_passes,
+        )?;
+        self.histogram(
+            ("srsync_pass_duration_seconds", "How long passes took."),
+            &counters.durations,
+        )?;
+        let last = running.last_pass.as_ref();
+        self.gauges_without_label(
+            (
+                "srsync_last_pass_timestamp_seconds",
+                "When the last pass ended.",
+            ),
+            last.map(|pass| seconds(pass.ended)),
+        )?;
+        self.gauges_without_label(
+            (
+                "srsync_last_pass_success",
+                "Whether the last pass was completed.",
+            ),
+            last.map(|pass| number(pass.error.is_none())),
+        )
+    }
+
+    fn changes(&mut self, counters: &Counters) -> fmt::Result {
+        self.counters(
+            ("srsync_route_changes", "Routes changed."),
+            "action",
+            counters.changes_by_action(),
+        )?;
+        self.counters(
+            (
+                "srsync_route_failures",
+                "Routes that could not be installed.",
+            ),
+            "reason",
+            counters.failures_by_reason(),
+        )?;
+        self.counter(
+            (
+                "srsync_drift_repaired",
+                "Routes that somebody undid and that were restored.",
+            ),
+            counters.drift_repaired,
+        )?;
+        self.counter(
+            (
+                "srsync_kernel_event_overflows",
+                "Times that the kernel told more than could be heard.",
+            ),
+            counters.overflows,
+        )
+    }
+
+    fn sources(&mut self, running: &Running) -> fmt::Result {
+        self.gauge(
+            (
+                "srsync_contested_routes",
+                "Routes that somebody keeps undoing.",
+            ),
+            running.contested.len(),
+        )?;
+        let now = now();
+        let sources = running.sources.iter();
+        self.gauges(
+            ("srsync_source_valid", "Whether all of a source is usable."),
+            "path",
+            sources
+                .clone()
+                .map(|source| (&source.path, number(source.condition == Condition::Valid))),
+        )?;
+        self.gauges(
+            (
+                "srsync_source_age_seconds",
+                "How long ago the content in force was first seen.",
+            ),
+            "path",
+            sources
+                .clone()
+                .map(|source| (&source.path, now.since(source.changed).as_secs_f64())),
+        )?;
+        self.gauges(
+            ("srsync_source_documents", "Documents in force, by source."),
+            "path",
+            sources.map(|source| (&source.path, source.documents)),
+        )?;
+        self.counter(
+            ("srsync_source_changes", "Times that documents changed."),
+            running.counters.source_changes,
+        )?;
+        self.gauge(
+            (
+                "srsync_source_polling",
+                "Whether sources are polled because they cannot be watched.",
+            ),
+            number(running.polling.is_some()),
+        )
+    }
+}
+
+/// How each kind of metric is written.
+impl Families<'_> {
+    fn info(&mut self, (name, help): Name, label: (&str, &str)) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Info)?;
+        family.encode_info(&[label])
+    }
+
+    fn gauge(&mut self, name: Name, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.gauges_without_label(name, Some(value))
+    }
+
+    /// Nothing is better than a number that means nothing.
+    fn gauges_without_label(
+        &mut self,
+        (name, help): Name,
+        value: Option<impl EncodeGaugeValue>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        match value {
+            Some(value) => family.encode_gauge(&value),
+            None => Ok(()),
+        }
+    }
+
+    fn gauges<W: AsRef<str>, V: EncodeGaugeValue>(
+        &mut self,
+        (name, help): Name,
+        label: &str,
+        values: impl IntoIterator<Item = (W, V)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (word, value) in values {
+            let labels = [(label, word.as_ref())];
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, (name, help): Name, value: u64) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        family.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn counters(
+        &mut self,
+        (name, help): Name,
+        label: &str,
+        values: impl IntoIterator<Item = (String, u64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (word, value) in values {
+            let labels = [(label, word)];
+            let mut one = family.encode_family(&labels)?;
+            one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, (name, help): Name, histogram: &Histogram) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let bounds = Histogram::BOUNDS.into_iter().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
+        family.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count(), &buckets, None)
+    }
+}
+
+/// 1 for yes, 0 for no.
+fn number(yes: bool) -> u32 {
+    u32::from(yes)
+}
+
+/// As Prometheus counts time.
+fn seconds(moment: Timestamp) -> f64 {
+    moment.since(Timestamp::default()).as_secs_f64()
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
