@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use changes::Changed;
-pub use happening::{Happening, HappeningKind, Level, RouteChange};
+pub use happening::{Happening, HappeningKind, HappeningText, Level, RouteChange};
 pub use route::RouteText;
 pub use running::{
     Condition, ContestedRoute, Counters, Finding, Histogram, PassStatus, Published, Running,
