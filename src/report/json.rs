@@ -25,6 +25,9 @@ impl Serialize for Report<'_> {
         if let crate::plan::Removals::Withheld(reason) = &self.pass.plan.removals {
             map.serialize_entry("removalsWithheld", reason)?;
         }
+        if let Some(running) = self.running {
+            map.serialize_entry("daemon", running)?;
+        }
         map.serialize_entry("documents", &Documents(self))?;
         if let Some(selected) = self.selected_count() {
             map.serialize_entry("selected", &selected)?;

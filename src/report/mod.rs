@@ -10,6 +10,7 @@ mod happening;
 mod json;
 mod route;
 mod running;
+mod running_text;
 mod selection;
 mod text;
 

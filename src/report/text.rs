@@ -9,6 +9,7 @@ use crate::model::{FileName, Place, State};
 use crate::plan::{Claim, Reason, Removals};
 
 use super::route::WayText;
+use super::running_text::RunningText;
 use super::{Action, Kind, Report, RouteText, RowView, Summary};
 
 /// How many routes the short form lists before it only counts.
@@ -27,6 +28,16 @@ pub struct Style {
     pub detail: Detail,
 }
 
+impl Style {
+    /// The text in this colour, where colours are wanted.
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
+        match self.colour {
+            true => format!("{paint}{text}{paint:#}"),
+            false => text.to_owned(),
+        }
+    }
+}
+
 /// How much is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
@@ -39,6 +50,16 @@ pub enum Detail {
 impl Report<'_> {
     /// Writes the report as text.
     pub fn write_text(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        if let Some(running) = self.running {
+            let protocol = self.inputs.policy.protocol;
+            let text = RunningText {
+                node: self.node,
+                protocol: self.inputs.names.protocol(protocol),
+                running,
+                style,
+            };
+            write!(out, "{text}")?;
+        }
         let mut writer = Writer {
             report: self,
             style,
@@ -297,14 +318,11 @@ impl Writer<'_> {
     }
 
     fn paint(&self, paint: Paint, text: &str) -> String {
-        match self.style.colour {
-            true => format!("{paint}{text}{paint:#}"),
-            false => text.to_owned(),
-        }
+        self.style.paint(paint, text)
     }
 }
 
-fn colour(colour: AnsiColor) -> Paint {
+pub(super) fn colour(colour: AnsiColor) -> Paint {
     Paint::new().fg_color(Some(colour.into()))
 }
 
@@ -373,7 +391,7 @@ fn some(count: usize, what: &str) -> Option<String> {
 }
 
 /// `1 route`, `2 routes`.
-fn plural(count: usize, what: &str) -> impl fmt::Display {
+pub(super) fn plural(count: usize, what: &str) -> impl fmt::Display {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {what}{ending}")
 }
