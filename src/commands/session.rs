@@ -46,7 +46,10 @@ impl Session {
 
     /// The settings as they would be if the program were started now. What is wrong with them is
     /// in the error's text, each finding with its place, without colours.
-    #[expect(dead_code, reason = "for a daemon that is told to reload")]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a daemon that is told to reload")
+    )]
     pub(super) fn settings_again(&self, global: &Global) -> Result<Settings> {
         let file = global.config.as_ref();
         let found = settings::find(file, &global.given.0, &self.names, self.log_level)?;
@@ -140,5 +143,59 @@ pub(super) fn refuse_empty_set(pass: &Pass) -> Result<()> {
             Err(anyhow!("{reason}"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn settings_are_settled_again_from_the_same_flags_and_a_new_file() {
+        let name = format!("srsync-session-{}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let config = format!("--config={}", path.display());
+        let arguments = [
+            "srsync",
+            "--protocol=90",
+            "--color=always",
+            &config,
+            "snapshot",
+        ];
+        let global = Cli::parse_from(arguments).global;
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+
+        write("protocol: 91\n");
+        let names = Names::default();
+        let found = settings::find(Some(&path), &global.given.0, &names, LogLevel::Info).unwrap();
+        let session = Session {
+            form: Form::of(&global),
+            names,
+            log_level: LogLevel::Info,
+            settings: found.settled().unwrap().settings,
+        };
+        assert_eq!(
+            &session.settings_again(&global).unwrap(),
+            session.settings()
+        );
+
+        write("protocol: 91\ndebounce: 1s\n");
+        let settings = session.settings_again(&global).unwrap();
+        assert_eq!(settings.debounce.as_secs(), 1);
+        assert_eq!(settings.policy.protocol.get(), 90);
+
+        write("debounce: 1\n");
+        let refused = session.settings_again(&global).unwrap_err().to_string();
+        let beginning = format!("the config file {} has 1 error\n\nerror: ", path.display());
+        assert!(refused.starts_with(&beginning), "{refused}");
+        assert!(refused.contains(".yaml:1:11"), "{refused}");
+        assert!(!refused.contains('\u{1b}'), "{refused}");
+
+        std::fs::remove_file(&path).unwrap();
+        let refused = session.settings_again(&global).unwrap_err();
+        assert!(format!("{refused:#}").contains("cannot read the config file"));
     }
 }
