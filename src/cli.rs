@@ -113,6 +113,8 @@ pub enum Command {
     Flush(FlushArgs),
     /// Write this node's links, addresses and routes as a file for `try --snapshot`
     Snapshot,
+    /// Show the settings in force and who said them, or check them
+    Config(ConfigArgs),
     /// Print a JSON Schema: of the documents, for editors, or of reports, for programs
     Schema(SchemaArgs),
     /// Print a completion script for a shell
@@ -159,6 +161,32 @@ pub struct FlushArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `srsync config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What about the settings.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What there is to do about settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the config file, flags and SRSYNC_ variables: every error with its place
+    ///
+    /// Also warns of SRSYNC_ variables that no setting reads. Exits with 1 if anything is invalid.
+    Check {
+        /// The config file to check [default: that of --config]
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Show every setting with its value and where that comes from
+    ///
+    /// The origin is a flag, an environment variable, a line of the config file, or `default`.
+    /// A flag beats the environment, which beats the file.
+    Show,
 }
 
 /// `srsync schema`.

@@ -9,6 +9,7 @@ use super::output;
 use super::session::Session;
 use super::{Invalid, UsageError};
 use crate::cli::Paths;
+use crate::config;
 use crate::model::FileName;
 use crate::source::{self, Loaded, PathArg};
 use crate::spec::{self, Diagnostic, Severity};
@@ -137,6 +138,23 @@ impl<'a> Findings<'a> {
                 .diagnostics
                 .iter()
                 .map(|d| d.view(&loaded.files))
+                .collect(),
+        }
+    }
+
+    /// Of a config file, or of none, and what overrides it: there are no documents in it.
+    pub(super) fn of_settings(files: usize, found: &'a config::Findings) -> Self {
+        Self {
+            api_version: "srsync.dev/v1alpha1",
+            kind: "Validation",
+            valid: !found.has_errors(),
+            files,
+            documents: 0,
+            destinations: 0,
+            diagnostics: found
+                .diagnostics
+                .iter()
+                .map(|d| d.view(&found.files))
                 .collect(),
         }
     }

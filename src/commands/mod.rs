@@ -3,6 +3,7 @@
 //! Owns stdout and the exit code. stdout is the result, stderr is the log and what went wrong.
 
 mod apply;
+mod config;
 mod documents;
 mod flush;
 mod generate;
@@ -57,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Status(paths) => status::run(global, paths),
         Command::Flush(args) => flush::run(global, args),
         Command::Snapshot => snapshot::run(global),
+        Command::Config(args) => config::run(global, &args.command),
         Command::Schema(args) => generate::schema(args.of),
         Command::Completions(args) => generate::completions(args.shell),
         Command::Man(args) => generate::man(args.command.as_deref()),

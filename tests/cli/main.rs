@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and its helpers are for all test binaries"
 )]
 
+mod config;
 mod examples;
 mod mistakes;
 mod output;

@@ -107,6 +107,43 @@ fn sorted(fields: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn the_settings_in_force_make_a_config_file_of_their_own() {
+    let schema = schema("config");
+    // The machine's own config file must not have a say.
+    let empty = Folder::new(&[("config.yaml", "{}")]);
+    let line = "config show -o json --max-removals 5 --listen 127.0.0.1:9783 --config";
+    let ran = srsync_line(&format!("{line} {}", empty.file("config.yaml"))).exits(0);
+    let shown = ran.json();
+    assert_eq!(shown["apiVersion"], "srsync.dev/v1alpha1");
+    assert_eq!(shown["kind"], "Config");
+    let mut file = serde_json::json!({});
+    for entry in shown["settings"].as_array().unwrap() {
+        let (key, value) = (entry["key"].as_str().unwrap(), entry["value"].clone());
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        match name {
+            "" => file[key] = value,
+            name => file[section][name] = value,
+        }
+    }
+    // Every key that the schema names is shown, and with a value that the schema allows.
+    assert_valid(&schema, &file, "config show");
+    for (section, property) in schema["properties"].as_object().unwrap() {
+        let keys = property["properties"].as_object();
+        for key in keys.into_iter().flat_map(|keys| keys.keys()) {
+            assert!(file[section].get(key).is_some(), "{section}.{key}");
+        }
+        assert!(file.get(section).is_some(), "{section}");
+        // Defaults of settings that depend on nothing else are as documented.
+        if let Some(default) = property.get("default") {
+            assert_eq!(&file[section], default, "{section}");
+        }
+    }
+    let text = serde_yaml::to_string(&file).unwrap();
+    let folder = Folder::new(&[("config.yaml", &text)]);
+    srsync(&["config", "check", &folder.file("config.yaml")]).exits(0);
+}
+
+#[test]
 fn every_report_is_valid_by_the_schema_of_reports() {
     on_a_node(|| {
         let schema = schema("report");
@@ -142,6 +179,7 @@ fn every_report_is_valid_by_the_schema_of_reports() {
         check("flush --yes", 0);
         folder.write("routes.yaml", &ROUTES.replace("gateway", "gatway"));
         check(&format!("validate {path}"), 1);
+        check("config check --protocol 2", 1);
         check(&format!("apply {path}"), 1);
     });
 }
