@@ -35,7 +35,7 @@ pub struct Cli {
 
 /// Flags of every command. Each setting is also a key of the config file and an environment
 /// variable; flag > environment > file > default.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Global {
     /// Config file [default: /etc/srsync/config.yaml if it exists]
@@ -106,6 +106,8 @@ pub enum Command {
     Apply(Paths),
     /// Rehearse apply in a private network namespace: no root, host untouched
     Try(TryArgs),
+    /// Keep the kernel's routes equal to the documents until it is stopped; the routes stay then
+    Daemon(Paths),
     /// Show the routes that srsync owns in the kernel, and the state of every route of the
     /// documents where paths are given
     Status(Paths),
@@ -124,7 +126,7 @@ pub enum Command {
 }
 
 /// What documents to read.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Paths {
     /// A directory (its *.yaml, *.yml and *.json), a file, or - for stdin [default:
     /// SRSYNC_SOURCES, separated by colons, or `sources` of the config file]

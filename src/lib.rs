@@ -3,17 +3,20 @@
 //! The direction of dependence, which `tests/architecture.rs` holds:
 //!
 //! ```text
-//! main → commands → sync → { kernel, report } → plan → model
-//!        commands → source → spec → model
-//!        commands → { config, rehearsal, snapshot } → model
+//! main → commands → daemon → sync → { kernel, report } → plan → model
+//!                   daemon → source → spec → model
+//!                   daemon → status → report
+//!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
 //!
 //! - [`cli`]: the command line, as types.
 //! - [`commands`]: one file per verb.
 //! - [`config`]: settings and their defaults.
-//! - [`kernel`]: netlink: reads a node and changes its routes.
+//! - [`daemon`]: one kind of event, one loop, one state.
+//! - [`kernel`]: netlink: reads a node, changes its routes, hears what happens to it.
 //! - [`model`]: pure types.
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
+//! - [`privileges`]: giving up what a daemon does not need.
 //! - [`rehearsal`]: a made-up node for `srsync try`. Pure.
 //! - [`report`]: what a pass says, as text and data.
 //! - [`snapshot`]: a node as a file.
@@ -25,9 +28,11 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod kernel;
 pub mod model;
 pub mod plan;
+pub mod privileges;
 pub mod rehearsal;
 pub mod report;
 pub mod snapshot;

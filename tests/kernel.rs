@@ -16,6 +16,7 @@ mod kernel {
     mod build;
     mod building;
     mod documents;
+    mod events;
     mod foreign;
     mod interrupted;
     mod lock;

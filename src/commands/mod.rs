@@ -4,6 +4,7 @@
 
 mod apply;
 mod config;
+mod daemon;
 mod documents;
 mod flush;
 mod generate;
@@ -55,6 +56,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Plan(args) => plan::run(global, args),
         Command::Apply(paths) => apply::run(global, paths),
         Command::Try(args) => rehearse::run(global, args),
+        Command::Daemon(paths) => daemon::run(global, paths),
         Command::Status(paths) => status::run(global, paths),
         Command::Flush(args) => flush::run(global, args),
         Command::Snapshot => snapshot::run(global),

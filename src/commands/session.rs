@@ -46,10 +46,6 @@ impl Session {
 
     /// The settings as they would be if the program were started now. What is wrong with them is
     /// in the error's text, each finding with its place, without colours.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a daemon that is told to reload")
-    )]
     pub(super) fn settings_again(&self, global: &Global) -> Result<Settings> {
         let file = global.config.as_ref();
         let found = settings::find(file, &global.given.0, &self.names, self.log_level)?;

@@ -171,9 +171,7 @@ fn name_of(port: u32, culprit: &mut Option<(u32, Arc<str>)>) -> Option<Arc<str>>
     }
     let name: Arc<str> = match command_here(port) {
         Some(command) => format!("pid {port} ({command})").into(),
-        None => {
-            format!("netlink port {port}, a process that is gone by now or out of sight").into()
-        }
+        None => format!("a process that is gone by now (netlink port {port})").into(),
     };
     *culprit = Some((port, name.clone()));
     Some(name)

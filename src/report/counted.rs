@@ -26,7 +26,7 @@ const CHANGES: [Action; 4] = [Action::Add, Action::Replace, Action::Adopt, Actio
 
 /// All that keep a single route from being installed. (Node selectors keep whole documents away,
 /// the guards against mass removal hold back what nobody asks for.)
-const FAILURES: [ReasonCode; 13] = [
+const FAILURES: [ReasonCode; 14] = [
     ReasonCode::OtherDocument,
     ReasonCode::OtherOwner,
     ReasonCode::ProtectedSubnet,
@@ -40,6 +40,7 @@ const FAILURES: [ReasonCode; 13] = [
     ReasonCode::NoSourceAddress,
     ReasonCode::Kernel,
     ReasonCode::NotThere,
+    ReasonCode::Contested,
 ];
 
 impl Counters {

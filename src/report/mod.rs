@@ -25,7 +25,7 @@ pub use running::{
     SourceStatus, Trigger,
 };
 pub use selection::Selection;
-pub use text::{Detail, Style};
+pub use text::{Detail, Style, plural};
 
 use crate::model::{Link, Observed, RouteAttrs, State};
 use crate::plan::{Inputs, Plan, Reason, Removals, Row, Verdict};
@@ -53,6 +53,36 @@ pub struct Pass {
     pub outcome: Option<Surprises>,
     /// The node's links, for their names.
     pub links: Vec<Link>,
+}
+
+impl Pass {
+    /// The pass as it is once it is over: what was put in place is in place, what was removed is
+    /// nobody's concern any more, and what did not succeed is as it was.
+    pub fn settled(mut self) -> Self {
+        let Some(outcome) = self.outcome.take() else {
+            return self;
+        };
+        let (mut rows, mut left) = (Vec::with_capacity(self.plan.rows.len()), Surprises::new());
+        let allowed = self.plan.removals == Removals::Allowed;
+        for (index, mut row) in self.plan.rows.into_iter().enumerate() {
+            if let Some(surprise) = outcome.get(&index) {
+                left.insert(rows.len(), surprise.clone());
+                rows.push(row);
+                continue;
+            }
+            row.verdict = match row.verdict {
+                Verdict::Remove(_) if allowed => continue,
+                Verdict::Add(attrs)
+                | Verdict::Replace { to: attrs, .. }
+                | Verdict::Adopt { attrs, .. } => Verdict::Keep(attrs),
+                same => same,
+            };
+            rows.push(row);
+        }
+        self.plan.rows = rows;
+        self.outcome = Some(left);
+        self
+    }
 }
 
 /// Which command reports: it decides the tense of the text.

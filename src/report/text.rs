@@ -391,7 +391,7 @@ fn some(count: usize, what: &str) -> Option<String> {
 }
 
 /// `1 route`, `2 routes`.
-pub(super) fn plural(count: usize, what: &str) -> impl fmt::Display {
+pub fn plural(count: usize, what: &str) -> impl fmt::Display {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {what}{ending}")
 }

@@ -28,6 +28,12 @@ impl Interest {
         let hidden = name.as_encoded_bytes().starts_with(b".");
         (self.visible && !hidden) || self.names.contains(name)
     }
+
+    /// Whatever matters to either.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.visible |= other.visible;
+        self.names.extend(other.names.iter().cloned());
+    }
 }
 
 /// Directories in which a change can matter, by their path without links.

@@ -17,7 +17,7 @@ use crate::model::{Document, DocumentId, FileId, FileName, Names, Timestamp};
 use crate::spec::{Diagnostic, Problem, Severity, Valid, take_ambiguous};
 
 /// What all sources say at one moment, with what was last good in the place of what is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Every file that was ever met; a [`FileId`] is an index into it, and stays so.
     pub files: Arc<Vec<FileName>>,

@@ -12,6 +12,7 @@ pub mod keeper;
 mod read;
 mod reader;
 mod state;
+pub mod watch;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -24,6 +25,7 @@ pub use keeper::{Keeper, Snapshot};
 pub use read::{LARGEST, ReadError, decode};
 
 pub use state::{Condition, SourceState};
+pub use watch::{Hint, Watch, WatchError};
 
 use crate::model::{Document, FileId, FileName, Names};
 use crate::spec::{Diagnostic, Severity, take_ambiguous};

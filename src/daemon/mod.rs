@@ -1,0 +1,139 @@
+//! `srsync daemon`: one kind of event, one loop, one state.
+//!
+//! Owns when something is done, never what: that the kernel, the sources, a signal or a person has
+//! news arrives here as an [`Event`], and only the loop acts on it, on its own thread, one after the
+//! other. Nothing else changes the state, so there are no locks around it. Threads beside the loop
+//! only listen (the kernel's news, the file watcher, sockets and signals), and readers get copies.
+//!
+//! - `state`: the loop's state, and what each event does to it.
+//! - `schedule`, `contest`, `relevance`: decisions about time, about those who undo our routes, and
+//!   about which news matters. Pure.
+//! - `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
+//! - `journal`: what happened, to the log and to listeners.
+//! - `threads`: those who listen. `service`: talking to systemd.
+
+mod contest;
+mod journal;
+mod news;
+mod pass;
+mod relevance;
+mod schedule;
+mod service;
+mod sources;
+mod state;
+mod threads;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::config::Settings;
+use crate::kernel::{KernelError, KernelEvent};
+use crate::model::{Names, Timestamp};
+use crate::source::Hint;
+use crate::status::{Listeners, Request};
+
+use state::Daemon;
+
+/// How many events may wait. A listener with one more waits itself, and the kernel's queue fills,
+/// which ends in an overflow and a full comparison: nothing is lost, and memory is bounded.
+const WAITING: usize = 1024;
+
+/// All that a daemon is started with.
+pub struct Setup {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Directories and files of documents.
+    pub sources: Vec<PathBuf>,
+    /// The names of tables and protocols.
+    pub names: Names,
+    /// Sockets on which its status is shown.
+    pub listeners: Listeners,
+    /// Reads settings and sources again.
+    pub reload: Box<Reload>,
+}
+
+/// Reads settings and the list of sources again; an error is text for people.
+pub type Reload = dyn FnMut() -> Result<(Settings, Vec<PathBuf>), String>;
+
+/// Why a daemon could not start, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// No socket to the kernel.
+    #[error("cannot talk to the kernel")]
+    Kernel(#[from] KernelError),
+    /// Routes may not be changed.
+    #[error(
+        "changing routes needs the capability CAP_NET_ADMIN in this network namespace. Run as root, or \
+         give it to the service (AmbientCapabilities=CAP_NET_ADMIN) or container \
+         (securityContext.capabilities.add: [NET_ADMIN], as user 0)"
+    )]
+    NotPermitted,
+    /// No thread, or no watcher.
+    #[error("cannot start {what}")]
+    Start {
+        /// What was to be started.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Something that the loop has to act on.
+#[derive(Debug)]
+enum Event {
+    /// The kernel told something.
+    Kernel(Vec<KernelEvent>),
+    /// The kernel cannot be heard any more.
+    Deaf(KernelError),
+    /// Something moved near a source.
+    Sources(Hint),
+    /// Somebody asks for something through the socket.
+    Request(Request),
+    /// Read config and sources again (SIGHUP).
+    Reload,
+    /// End (this signal came).
+    Stop(&'static str),
+}
+
+/// Keeps the kernel's routes equal to the sources until it is told to stop. The routes stay then.
+///
+/// # Errors
+/// If it cannot start, or may not change routes.
+pub fn run(setup: Setup) -> Result<(), DaemonError> {
+    let (sender, events) = mpsc::sync_channel(WAITING);
+    let mut daemon = Daemon::start(setup, sender)?;
+    daemon.first_pass()?;
+    while !daemon.is_stopping() {
+        let wait = daemon
+            .next_moment()
+            .saturating_duration_since(Instant::now());
+        match events.recv_timeout(wait) {
+            Ok(event) => {
+                daemon.take(event);
+                // What arrived together is looked at together. Bounded, so that a flood does not
+                // keep the loop from what is due.
+                events
+                    .try_iter()
+                    .take(WAITING)
+                    .for_each(|event| daemon.take(event));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // The daemon holds a sender itself.
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        daemon.do_what_is_due()?;
+    }
+    daemon.stop();
+    Ok(())
+}
+
+/// The time of day.
+fn time() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

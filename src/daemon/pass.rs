@@ -1,0 +1,311 @@
+//! One pass of the daemon: compare and change, count it, tell what came of it, and show it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::contest::{Contest, Undone};
+use super::journal::News;
+use super::news::Told;
+use super::state::{Daemon, Wanted};
+use super::{DaemonError, time};
+use crate::model::{RouteKey, State, Timestamp};
+use crate::plan::{Inputs, Reason, ReasonCode, Removals};
+use crate::report::{
+    Action, ContestedRoute, HappeningKind, Kind, Level, Pass, PassStatus, Published, Report,
+    Running, Summary, Trigger,
+};
+use crate::sync::{self, Held, SyncError};
+
+impl Daemon {
+    /// Makes the kernel equal to the documents, as far as it can be done now.
+    ///
+    /// # Errors
+    /// If routes may not be changed at all. Any other failure is told, and tried again.
+    pub(super) fn pass(&mut self, trigger: Trigger) -> Result<(), DaemonError> {
+        let started = Instant::now();
+        let outcome = self.synchronise(started);
+        let took = started.elapsed();
+        self.count_pass(trigger, took);
+        let (changes, error) = match outcome {
+            Ok(pass) => {
+                self.schedule.passed(took, Instant::now());
+                (self.complete(pass), None)
+            }
+            Err(SyncError::NotPermitted) => return Err(DaemonError::NotPermitted),
+            Err(error) => (0, Some(self.fail(&error))),
+        };
+        self.running.last_pass = Some(PassStatus {
+            ended: time(),
+            took,
+            trigger,
+            changes,
+            error,
+        });
+        self.publish();
+        Ok(())
+    }
+
+    fn count_pass(&mut self, trigger: Trigger, took: Duration) {
+        let counters = &mut self.running.counters;
+        *counters.passes.entry(trigger).or_default() += 1;
+        counters.durations.observe(took);
+    }
+
+    fn synchronise(&mut self, now: Instant) -> Result<Pass, SyncError> {
+        let inputs = self.wanted.inputs();
+        let planned = sync::preview(&mut self.kernel, &inputs)?;
+        let mut contested = Vec::new();
+        for key in undone(&self.published, &inputs, &planned) {
+            // What the kernel took, with a link or an address, nobody contests.
+            if let Some(by) = self.culprits.of(&key)
+                && self.contest.undone(key, by, (now, time()))
+            {
+                contested.push(key);
+            }
+        }
+        let held = held(&self.contest, now);
+        let pass = sync::carry_through(&mut self.kernel, &inputs, planned, held)?;
+        self.tell_contested(&contested);
+        Ok(pass)
+    }
+
+    /// A pass was completed: tells and counts what it changed. Returns how many routes.
+    fn complete(&mut self, pass: Pass) -> usize {
+        let before = self.published.clone();
+        let published = self.wanted.publish(pass);
+        // Before the first pass nothing is known, so nothing is news but what is done.
+        let known = self.running.ready.is_some();
+        let told = published.report(None, |now| {
+            before.report(None, |before| {
+                let changes = now.changes_since(known.then_some(before));
+                Told::of(now, &changes, &self.culprits)
+            })
+        });
+        // Shown is how it is now, not how it was done.
+        self.published = Arc::new(Published {
+            pass: Arc::new(Arc::unwrap_or_clone(published.pass).settled()),
+            ..published
+        });
+        self.culprits.forget();
+        let changed = told.changed();
+        self.tell_changes(told);
+        self.tell_removals(&before.pass.plan.removals);
+        if let Some(next) = self.contest.next(Instant::now()) {
+            self.schedule.retry_at(next);
+        }
+        let summary = self.summary();
+        if !known {
+            self.running.ready = Some(time());
+            let message = format!("ready: {summary}");
+            self.tell(News::new(HappeningKind::Ready, Level::Info, message));
+        }
+        self.service.ready();
+        self.service.status(summary);
+        changed
+    }
+
+    /// A pass could not be completed; what the kernel has stays. Returns why.
+    fn fail(&mut self, error: &SyncError) -> String {
+        let now = Instant::now();
+        self.schedule.failed(now);
+        self.running.counters.failed_passes += 1;
+        let why = chain(error);
+        let last = self.running.last_pass.as_ref();
+        let is_news = last.and_then(|pass| pass.error.as_ref()) != Some(&why);
+        if is_news {
+            let message = format!("the pass failed and is tried again: {why}");
+            self.tell(News::new(HappeningKind::PassFailed, Level::Error, message));
+            self.service.status(format!("the last pass failed: {why}"));
+        }
+        why
+    }
+
+    fn tell_changes(&mut self, told: Told) {
+        let counters = &mut self.running.counters;
+        for (action, count) in &told.actions {
+            *counters.changes.entry(*action).or_default() += count;
+        }
+        for (reason, count) in &told.failures {
+            *counters.failures.entry(*reason).or_default() += count;
+        }
+        counters.drift_repaired += told.restored;
+        told.news.into_iter().for_each(|news| self.tell(news));
+        for detail in told.details {
+            self.journal.detail(detail, time());
+        }
+    }
+
+    fn tell_removals(&mut self, before: &Removals) {
+        let news = match (&self.published.pass.plan.removals, before) {
+            (Removals::Withheld(now), Removals::Withheld(before)) if now.code == before.code => {
+                None
+            }
+            (Removals::Withheld(reason), _) => Some((Level::Warn, reason.message.clone())),
+            (Removals::Allowed, Removals::Withheld(_)) => {
+                Some((Level::Info, "removals are no longer withheld".to_owned()))
+            }
+            (Removals::Allowed, Removals::Allowed) => None,
+        };
+        if let Some((level, message)) = news {
+            self.tell(News::new(HappeningKind::Removals, level, message));
+        }
+    }
+
+    fn tell_contested(&mut self, routes: &[RouteKey]) {
+        let Some(first) = routes.first() else { return };
+        let by = self.contest.contested().find(|(key, _)| *key == first);
+        let by = by.map_or_else(|| "somebody".into(), |(_, undone)| undone.by.clone());
+        let others = match routes.len() {
+            1 => String::new(),
+            more => format!(" and {} more routes", more - 1),
+        };
+        let message = format!(
+            "contested: {by} keeps undoing {}{others}; from now on restoring waits, each time longer. \
+             Find out what does it (`ip monitor route`), or let it use another table or metric",
+            self.slot(first),
+        );
+        self.tell(News::new(HappeningKind::Contested, Level::Warn, message));
+    }
+
+    /// Forgets who no longer undoes our routes.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let settled = self.contest.settle(now);
+        let Some((first, undone)) = settled.first() else {
+            return;
+        };
+        let others = match settled.len() {
+            1 => String::new(),
+            more => format!(" and {} more routes", more - 1),
+        };
+        let message = format!(
+            "no longer contested: {}{others} (undone {} times, last by {})",
+            self.slot(first),
+            undone.times,
+            undone.by
+        );
+        self.tell(News::new(HappeningKind::Settled, Level::Info, message));
+        self.publish();
+    }
+
+    /// A slot as `ip route` names it.
+    fn slot(&self, key: &RouteKey) -> String {
+        let table = self.wanted.names.table(key.table);
+        format!("{} metric {} table {table}", key.prefix, key.metric)
+    }
+
+    /// Shows everybody what is known now.
+    pub(super) fn publish(&mut self) {
+        let now = time();
+        let contested = self.contest.contested();
+        let contested: Vec<ContestedRoute> = contested
+            .map(|(key, undone)| ContestedRoute {
+                route: self.slot(key),
+                undone: undone.times,
+                last: undone.last,
+                by: Some(undone.by.to_string()),
+                next_attempt: next_attempt(undone, now),
+            })
+            .collect();
+        self.running.contested = contested;
+        self.running.now = now;
+        self.running.recent = self.journal.recent();
+        let published = Published {
+            running: Arc::new(self.running.clone()),
+            ..(*self.published).clone()
+        };
+        self.published = Arc::new(published);
+        self.publisher.send_replace(self.published.clone());
+    }
+
+    /// `1004 routes in place, 2 Pending`.
+    pub(super) fn summary(&self) -> String {
+        summary(&self.published.report(None, |report| report.summary()))
+    }
+}
+
+impl Wanted {
+    /// A pass over what is wanted, to be shown.
+    fn publish(&self, pass: Pass) -> Published {
+        Published {
+            node: self.settings.node_name.clone(),
+            policy: self.settings.policy.clone(),
+            labels: self.settings.labels.clone(),
+            names: self.names.clone(),
+            documents: self.snapshot.documents.clone(),
+            files: self.snapshot.files.clone(),
+            incomplete: self.incomplete.clone(),
+            pass: Arc::new(pass),
+            running: Arc::new(Running::default()),
+        }
+    }
+}
+
+/// The routes that were in place after the last pass, are wanted just as they were, and are not
+/// there.
+fn undone(before: &Published, inputs: &Inputs<'_>, planned: &Pass) -> Vec<RouteKey> {
+    let now = Report {
+        kind: Kind::Status,
+        node: &before.node,
+        inputs,
+        pass: planned,
+        tables: None,
+        running: None,
+        selection: None,
+    };
+    before.report(None, |before| now.undone_since(before))
+}
+
+/// The routes that are not restored yet, because somebody keeps undoing them.
+fn held(contest: &Contest, now: Instant) -> Held {
+    let waiting = contest.contested().filter(|(_, undone)| undone.next > now);
+    let reason = |undone: &Undone| {
+        let message = format!(
+            "contested: undone {} times, last by {}; it is restored again in {} s",
+            undone.times,
+            undone.by,
+            undone
+                .next
+                .saturating_duration_since(now)
+                .as_millis()
+                .div_ceil(1000)
+        );
+        Arc::new(Reason::new(ReasonCode::Contested, message))
+    };
+    waiting
+        .map(|(key, undone)| (*key, reason(undone)))
+        .collect()
+}
+
+/// When a contested route is restored, if it waits for that.
+fn next_attempt(undone: &Undone, now: Timestamp) -> Option<Timestamp> {
+    let wait = undone.next.checked_duration_since(Instant::now())?;
+    let wait = u64::try_from(wait.as_millis()).ok()?;
+    Some(Timestamp::from_millis(now.millis().saturating_add(wait)))
+}
+
+fn summary(summary: &Summary) -> String {
+    let mut parts = vec![format!(
+        "{} routes in place",
+        summary.in_state(State::Installed)
+    )];
+    for state in State::ALL.into_iter().skip(1) {
+        match summary.in_state(state) {
+            0 => {}
+            count => parts.push(format!("{count} {}", state.name())),
+        }
+    }
+    match summary.of(Action::Withhold) {
+        0 => {}
+        count => parts.push(format!("{count} removals withheld")),
+    }
+    parts.join(", ")
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -1,0 +1,179 @@
+//! Reading the sources, watching them, and telling what is new about them.
+
+use std::time::Instant;
+
+use super::journal::{News, Place};
+use super::state::Daemon;
+use super::time;
+use crate::report::{Condition, Finding, HappeningKind, Level, SourceStatus, Trigger, plural};
+use crate::source::{self, Snapshot, SourceState, Watch};
+use crate::spec::{self, Diagnostic, Severity};
+
+impl Daemon {
+    /// Watches what is to be watched, again where something was replaced. Where that cannot be done
+    /// sources are polled, and that is said.
+    pub(super) fn arm(&mut self) {
+        let polling = self.watched().err();
+        if self.running.polling == polling {
+            return;
+        }
+        let (level, message) = match &polling {
+            Some(why) => (
+                Level::Warn,
+                format!("sources are read every second, because they cannot be watched: {why}"),
+            ),
+            None => (Level::Info, "sources are watched again".to_owned()),
+        };
+        self.tell(News::new(HappeningKind::Polling, level, message));
+        self.schedule.poll(polling.is_some());
+        self.running.polling = polling;
+    }
+
+    /// Watches what there is; reads at once what was not watched before.
+    fn watched(&mut self) -> Result<(), String> {
+        let directories = self.keeper.directories();
+        let watch = match &mut self.watch {
+            Some(watch) => watch,
+            none => {
+                let sender = self.sender.clone();
+                // Without a receiver the daemon has ended.
+                let tell = move |hint| drop(sender.send(super::Event::Sources(hint)));
+                none.insert(Watch::start(tell).map_err(|error| error.to_string())?)
+            }
+        };
+        let is_new = watch.arm(&directories).map_err(|error| error.to_string())?;
+        if is_new {
+            self.schedule.sources_changed(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Reads the sources, and asks for a pass if anything is different.
+    pub(super) fn read_sources(&mut self) {
+        let names = self.wanted.names.clone();
+        let allow_empty = self.wanted.settings.policy.allow_empty;
+        let Some(snapshot) = self.keeper.refresh(&names, allow_empty, time()) else {
+            return;
+        };
+        self.tell_sources(&snapshot);
+        self.running.sources = snapshot.sources.iter().map(status).collect();
+        self.running.findings = findings(&snapshot);
+        self.running.counters.source_changes += 1;
+        self.wanted.change(snapshot);
+        // What to watch may have changed with it.
+        self.arm();
+        self.schedule
+            .want_pass_now(Trigger::Sources, Instant::now());
+    }
+
+    fn tell_sources(&mut self, snapshot: &Snapshot) {
+        let before = &self.wanted.snapshot;
+        let mut news = Vec::new();
+        for source in &snapshot.sources {
+            let known = before
+                .sources
+                .iter()
+                .find(|known| known.path == source.path);
+            let is_new = known.is_none_or(|known| known.condition != source.condition);
+            if let Some(message) = source.message.as_ref().filter(|_| is_new) {
+                let path = source.path.display().to_string();
+                let place = Place {
+                    file: Some(path.clone()),
+                    ..Place::default()
+                };
+                let message = format!("{path}: {message}");
+                news.push(News::new(HappeningKind::SourceInvalid, Level::Error, message).at(place));
+            }
+        }
+        let known = |diagnostic: &&Diagnostic| !before.diagnostics.contains(diagnostic);
+        for diagnostic in snapshot.diagnostics.iter().filter(known) {
+            news.extend(mistake(diagnostic, snapshot));
+        }
+        if self.wanted.incomplete.is_some() && snapshot.is_complete() {
+            let message = "all sources can be read and are valid again";
+            news.push(News::new(HappeningKind::SourceValid, Level::Info, message));
+        }
+        if before.documents != snapshot.documents {
+            let destinations = snapshot
+                .documents
+                .iter()
+                .map(|d| d.destinations.len())
+                .sum();
+            let message = format!(
+                "sources changed: {} with {} in force",
+                plural(snapshot.documents.len(), "document"),
+                plural(destinations, "destination"),
+            );
+            news.push(News::new(
+                HappeningKind::SourceChanged,
+                Level::Info,
+                message,
+            ));
+        }
+        news.into_iter().for_each(|news| self.tell(news));
+    }
+}
+
+/// A mistake in a document, in one line.
+fn mistake(diagnostic: &Diagnostic, snapshot: &Snapshot) -> Option<News> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::Error,
+        Severity::Warning => Level::Warn,
+        Severity::Note => return None,
+    };
+    let span = diagnostic.spot.as_ref().map(|spot| spot.span);
+    let place = Place {
+        file: snapshot
+            .files
+            .get(diagnostic.file.0 as usize)
+            .map(|file| file.path.to_string()),
+        line: span.map(|span| span.line),
+        column: span.map(|span| span.column),
+    };
+    let at: Vec<String> = [
+        place.file.clone(),
+        place.line.map(|line| line.to_string()),
+        place.column.map(|column| column.to_string()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mut message = format!("{}: {}", at.join(":"), diagnostic.message);
+    if let Some(help) = &diagnostic.help {
+        message += &format!(" ({help})");
+    }
+    Some(News::new(HappeningKind::SourceInvalid, level, message).at(place))
+}
+
+fn status(source: &SourceState) -> SourceStatus {
+    SourceStatus {
+        path: source.path.display().to_string(),
+        condition: match source.condition {
+            source::Condition::Valid => Condition::Valid,
+            source::Condition::Invalid => Condition::Invalid,
+            source::Condition::Unreadable => Condition::Unreadable,
+            source::Condition::Empty => Condition::Empty,
+        },
+        message: source.message.clone(),
+        files: source.files,
+        documents: source.documents,
+        destinations: source.destinations,
+        changed: source.changed,
+    }
+}
+
+/// What is wrong with the documents, for people and programs.
+fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+    let bad_enough = |diagnostic: &&Diagnostic| diagnostic.severity <= Severity::Warning;
+    let finding = |diagnostic: &Diagnostic| Finding {
+        text: spec::render(diagnostic, &snapshot.files, false),
+        // A view of strings and numbers is always JSON.
+        data: serde_json::to_value(diagnostic.view(&snapshot.files)).unwrap_or_default(),
+    };
+    snapshot
+        .diagnostics
+        .iter()
+        .filter(bad_enough)
+        .map(finding)
+        .collect()
+}

@@ -1,0 +1,98 @@
+//! Those who listen while the loop works: to the kernel, to signals, to people on sockets. They
+//! hand on what they hear and decide nothing.
+
+use std::io;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{DaemonError, Event};
+use crate::kernel::Events;
+use crate::status::{self, Feed, Listeners};
+
+/// Hands on the kernel's news. Waits while the loop is behind; see [`super::WAITING`].
+pub(super) fn hear_kernel(
+    mut events: Events,
+    sender: SyncSender<Event>,
+) -> Result<(), DaemonError> {
+    let listen = move || {
+        loop {
+            let (event, deaf) = match events.wait() {
+                Ok(events) if events.is_empty() => continue,
+                Ok(events) => (Event::Kernel(events), false),
+                Err(error) => (Event::Deaf(error), true),
+            };
+            // Without a receiver the daemon has ended.
+            if sender.send(event).is_err() || deaf {
+                return;
+            }
+        }
+    };
+    spawn("kernel-events", listen)
+}
+
+/// Serves sockets and hears signals, on a thread of its own: a pass of a second does not keep
+/// `srsync status` waiting.
+pub(super) fn serve(
+    listeners: Listeners,
+    feed: Feed,
+    sender: SyncSender<Event>,
+) -> Result<(), DaemonError> {
+    let start = |source| DaemonError::Start {
+        what: "the status server",
+        source,
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(start)?;
+    // From here on the signals no longer end the process by themselves.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::hear().map_err(start)?
+    };
+    spawn("status", move || {
+        runtime.block_on(async {
+            tokio::join!(status::serve(listeners, feed), signals.hand_on(sender));
+        });
+    })
+}
+
+fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), DaemonError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread
+        .map(drop)
+        .map_err(|source| DaemonError::Start { what: name, source })
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn hear() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn hand_on(mut self, sender: SyncSender<Event>) {
+        loop {
+            let mut event = tokio::select! {
+                _ = self.hangup.recv() => Event::Reload,
+                _ = self.terminate.recv() => Event::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => Event::Stop("SIGINT"),
+            };
+            // A signal is not lost because the loop is behind.
+            while let Err(TrySendError::Full(unsent)) = sender.try_send(event) {
+                event = unsent;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What the kernel tells is heard, who did it is named, and our own changes are no news.
+
+use std::sync::Arc;
+
+use srsync::kernel::Change::{Add, Remove};
+use srsync::kernel::{Events, Kernel, KernelEvent, RouteEvent};
+use srsync::model::{Metric, Protocol, Route, RouteAttrs, RouteKey, RouteType, TableId};
+
+use super::build::OURS;
+use crate::support::tables::{at_once, quiet};
+use crate::support::{in_namespace, ip, ip_batch, veth};
+
+fn blackhole(prefix: &str) -> Route {
+    Route {
+        key: RouteKey::new(TableId::MAIN, prefix.parse().unwrap(), Metric::ZERO),
+        attrs: Arc::new(RouteAttrs::without_hops(RouteType::Blackhole)),
+    }
+}
+
+/// Events up to that of a route of protocol 99, which the test adds as a mark.
+fn until_mark(events: &mut Events) -> Vec<KernelEvent> {
+    ip("route add blackhole 203.0.113.255/32 proto 99");
+    ip("route del blackhole 203.0.113.255/32 proto 99");
+    let is_mark = |event: &KernelEvent| matches!(event, KernelEvent::Route(route) if route.protocol == Protocol::new(99));
+    let mut heard = Vec::new();
+    loop {
+        heard.extend(events.wait().unwrap());
+        let last = heard.iter().rposition(is_mark);
+        if let Some(last) =
+            last.filter(|last| matches!(&heard[*last], KernelEvent::Route(r) if r.gone))
+        {
+            heard.truncate(last);
+            heard.retain(|event| !is_mark(event));
+            return heard;
+        }
+    }
+}
+
+fn routes(heard: &[KernelEvent]) -> Vec<&RouteEvent> {
+    let route = |event| match event {
+        &KernelEvent::Route(ref route) => Some(route),
+        _ => None,
+    };
+    heard.iter().filter_map(route).collect()
+}
+
+#[test]
+fn others_are_heard_and_named_and_we_ourselves_are_not() {
+    in_namespace(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        for (prefix, family) in [("192.0.2.0/24", "-4"), ("2001:db8::/64", "-6")] {
+            let route = blackhole(prefix);
+            assert_eq!(kernel.apply(OURS, &[Add(&route)]).unwrap(), []);
+            assert_eq!(kernel.apply(OURS, &[Remove(&route)]).unwrap(), []);
+            assert_eq!(
+                routes(&until_mark(&mut events)),
+                [] as [&RouteEvent; 0],
+                "{family}"
+            );
+
+            assert_eq!(kernel.apply(OURS, &[Add(&route)]).unwrap(), []);
+            ip(&format!("{family} route del blackhole {prefix} proto 83"));
+            let heard = until_mark(&mut events);
+            let [deleted] = routes(&heard)[..] else {
+                panic!("{heard:#?}");
+            };
+            assert_eq!((deleted.key, deleted.protocol), (route.key, OURS));
+            assert!(deleted.gone);
+            let by = deleted.by.as_deref().unwrap();
+            assert!(
+                by.starts_with("pid ") || by.starts_with("netlink port "),
+                "{by}"
+            );
+        }
+    });
+}
+
+/// A process that is still there when its message is read is named.
+#[test]
+fn the_command_of_a_culprit_is_named() {
+    in_namespace(|| {
+        quiet();
+        let kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        let batch: String = (0..20_000)
+            .map(|n| {
+                format!(
+                    "route add blackhole 10.{}.{}.0/24 proto 83\n",
+                    n / 256,
+                    n % 256
+                )
+            })
+            .collect();
+        let named = std::thread::scope(|scope| {
+            let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+            scope.spawn(move || {
+                nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+                ip_batch(&batch);
+            });
+            loop {
+                let heard = events.wait().unwrap();
+                if let Some(first) = routes(&heard).first() {
+                    break first.by.as_deref().unwrap().to_owned();
+                }
+            }
+        });
+        assert!(
+            named.starts_with("pid ") && named.ends_with(" (ip)"),
+            "{named}"
+        );
+    });
+}
+
+#[test]
+fn links_addresses_rules_and_nexthops_are_heard() {
+    in_namespace(|| {
+        at_once();
+        let kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        let mut each = |command: &str| {
+            ip(command);
+            let heard = until_mark(&mut events);
+            assert!(heard.contains(&KernelEvent::Node), "{command}: {heard:?}");
+        };
+        each("link add name east type veth peer name west");
+        each("link set east up");
+        each("link set west up");
+        each("addr add 10.0.0.1/24 dev east");
+        each("addr add fd00::1/64 dev east nodad");
+        each("rule add from 10.9.0.0/16 lookup 100");
+        each("-6 rule add from fd09::/64 lookup 100");
+        each("nexthop add id 7 via 10.0.0.2 dev east");
+        each("nexthop del id 7");
+        each("addr del 10.0.0.1/24 dev east");
+        each("link set east down");
+        each("link set east name north");
+        each("link del north");
+    });
+}
+
+#[test]
+fn connected_routes_are_told_from_others() {
+    in_namespace(|| {
+        quiet();
+        veth("east", "west");
+        let kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        ip("addr add 10.0.0.1/24 dev east");
+        ip("route add 10.5.0.0/16 via 10.0.0.2 proto 17");
+        let heard = until_mark(&mut events);
+        let routes = routes(&heard);
+        let of = |prefix: &str| {
+            let prefix = prefix.parse().unwrap();
+            routes
+                .iter()
+                .find(|route| route.key.prefix == prefix)
+                .unwrap()
+        };
+        assert!(of("10.0.0.0/24").direct);
+        assert!(!of("10.5.0.0/16").direct);
+    });
+}
+
+/// Nobody listens for a while, as when the machine is busy: the loss is told, then all is as usual.
+#[test]
+fn an_overflow_is_told() {
+    in_namespace(|| {
+        let kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        let batch: String = (0..60_000)
+            .map(|n| {
+                format!(
+                    "route add blackhole 10.{}.{}.0/24 proto 83\n",
+                    n / 256,
+                    n % 256
+                )
+            })
+            .collect();
+        ip_batch(&batch);
+        // A full queue takes nothing more, not even a mark.
+        let mut heard = 0;
+        loop {
+            let some = events.wait().unwrap();
+            if some.contains(&KernelEvent::Overflow) {
+                break;
+            }
+            heard += some.len();
+        }
+        assert!((1..60_000).contains(&heard), "{heard}");
+        ip("link add name east type veth peer name west");
+        assert!(until_mark(&mut events).contains(&KernelEvent::Node));
+    });
+}
