@@ -18,6 +18,8 @@ pub(super) struct Files {
     by_path: BTreeMap<PathBuf, FileId>,
     /// Those met in this reading by canonical path, so that a file reached twice is one file.
     met: BTreeMap<PathBuf, FileId>,
+    /// Where the directories of this reading are: most files are in the same few.
+    directories: BTreeMap<PathBuf, PathBuf>,
     /// The one path that was given, if it is one: names are shown relative to it.
     root: Option<PathBuf>,
 }
@@ -33,11 +35,12 @@ impl Files {
     /// Begins a new reading: links may lead elsewhere now.
     pub(super) fn begin(&mut self) {
         self.met.clear();
+        self.directories.clear();
     }
 
     /// The number of a file.
     pub(super) fn add(&mut self, path: &Path) -> FileId {
-        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let canonical = self.canonical(path).unwrap_or_else(|| path.to_owned());
         if let Some(id) = self.met.get(&canonical) {
             return *id;
         }
@@ -51,6 +54,24 @@ impl Files {
         };
         self.met.insert(canonical, id);
         id
+    }
+
+    /// The path of a file without links.
+    fn canonical(&mut self, path: &Path) -> Option<PathBuf> {
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let (Some(directory), Some(name), false) = (directory, path.file_name(), path.is_symlink())
+        else {
+            return path.canonicalize().ok();
+        };
+        if let Some(known) = self.directories.get(directory) {
+            return Some(known.join(name));
+        }
+        let canonical = directory.canonicalize().ok()?;
+        let file = canonical.join(name);
+        self.directories.insert(directory.to_owned(), canonical);
+        Some(file)
     }
 
     /// The number of standard input.

@@ -2,7 +2,8 @@
 //!
 //! Owns which files a path stands for, how they are read, and what they are called in output.
 //! A file that cannot be read is a finding like any other: [`Loaded::is_complete`] says whether
-//! the snapshot may be taken for the whole truth.
+//! the snapshot may be taken for the whole truth. [`load`] reads once; a [`Keeper`] reads for years
+//! and keeps what was last good; a [`Watch`] hints when it is time.
 //!
 //! Must not know what a document means (`spec` does), nor talk to the kernel.
 

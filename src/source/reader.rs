@@ -361,3 +361,40 @@ fn similar_name(path: &Path, written: &Path) -> Option<String> {
         &written.with_file_name(meant).to_string_lossy(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The addresses of what was found: what was not parsed again is still where it was.
+    fn read(reader: &mut Reader, directory: &Path) -> Vec<Arc<Content>> {
+        let names = Names::default();
+        let mut reading = reader.begin(&names);
+        reading.path(directory);
+        let contents = reading.finish();
+        reader.remember(&contents);
+        contents.into_iter().map(|(_, content)| content).collect()
+    }
+
+    #[test]
+    fn only_what_changed_is_parsed() {
+        let name = format!("srsync-reader-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+        let document = "apiVersion: srsync.dev/v1alpha1\nkind: StaticRoute\nmetadata: {name: NAME}\n\
+                        spec: {destinationsFrom: [{file: NAME.txt}], gateway: 10.0.0.1}\n";
+        for name in ["a", "b", "c"] {
+            write(&format!("{name}.yaml"), &document.replace("NAME", name));
+            write(&format!("{name}.txt"), "192.0.2.0/24\n");
+        }
+        let mut reader = Reader::default();
+        let before = read(&mut reader, &directory);
+        write("a.txt", "192.0.2.0/24\n198.51.100.0/24\n");
+        write("b.yaml", &document.replace("NAME", "b"));
+        let after = read(&mut reader, &directory);
+        std::fs::remove_dir_all(&directory).unwrap();
+        let same = before.iter().zip(&after).map(|(a, b)| Arc::ptr_eq(a, b));
+        assert_eq!(same.collect::<Vec<_>>(), [false, true, true]);
+    }
+}

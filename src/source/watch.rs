@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
@@ -116,20 +116,22 @@ impl Watch {
     }
 }
 
-/// Which directory is behind a path: after a new mount, device and inode may be the same again.
+/// Which directory is behind a path. After a new mount, device and inode may have the same numbers
+/// again, so that it also counts when the directory was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
     device: u64,
     inode: u64,
-    born: Option<SystemTime>,
+    born: Option<Duration>,
 }
 
 impl From<&Metadata> for Identity {
     fn from(metadata: &Metadata) -> Self {
+        let born = metadata.created().ok();
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-            born: metadata.created().ok(),
+            born: born.and_then(|born| born.duration_since(UNIX_EPOCH).ok()),
         }
     }
 }
