@@ -15,9 +15,10 @@ mod routes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::Instant;
 
 pub use listeners::{BindProblem, Listeners, SocketGuard};
 

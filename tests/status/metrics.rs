@@ -1,0 +1,107 @@
+//! Metrics are what their documentation says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Daemon;
+use super::node::{published, with};
+
+async fn scrape(daemon: &Daemon) -> String {
+    let reply = daemon.get("/metrics").await.is(200);
+    assert_eq!(
+        reply.header("content-type"),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    reply.body
+}
+
+/// The metrics by the name that queries use, each with its kind and its labels.
+fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let family = |line: &str| {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let ending = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let full = format!("{name}{ending}");
+        let begin = format!("{full}{{");
+        let samples = text.lines().filter_map(|line| line.strip_prefix(&begin));
+        let labels = samples.map(|sample| sample.split('=').next().unwrap().to_owned());
+        (full, (kind.to_owned(), labels.collect()))
+    };
+    types.map(family).collect()
+}
+
+/// What the table of the documentation says: `| name | kind | labels | meaning |`.
+fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `srsync_"));
+    let row = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let labels = cells[3].split_whitespace();
+        let labels = labels.map(|label| label.trim_matches('`').to_owned());
+        (
+            cells[1].trim_matches('`').to_owned(),
+            (cells[2].to_owned(), labels.collect()),
+        )
+    };
+    rows.map(row).collect()
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_every_documented_metric_is_there() {
+    let daemon = Daemon::start(published());
+    assert_eq!(families(&scrape(&daemon).await), documented());
+}
+
+#[tokio::test]
+async fn the_numbers_are_those_of_the_daemon() {
+    let daemon = Daemon::start(published());
+    let text = scrape(&daemon).await;
+    for line in [
+        "srsync_build_info{version=\"0.1.0\"} 1",
+        "srsync_start_time_seconds 1795233600.0",
+        "srsync_ready 1",
+        "srsync_in_sync 0",
+        "srsync_routes{state=\"Installed\"} 2",
+        "srsync_routes{state=\"Pending\"} 1",
+        "srsync_routes{state=\"NotSelected\"} 0",
+        "srsync_documents 2",
+        "srsync_removals_withheld 0",
+        "srsync_passes_total{trigger=\"kernel\"} 2",
+        "srsync_passes_total{trigger=\"reload\"} 0",
+        "srsync_failed_passes_total 0",
+        "srsync_pass_duration_seconds_bucket{le=\"0.005\"} 0",
+        "srsync_pass_duration_seconds_bucket{le=\"0.01\"} 2",
+        "srsync_pass_duration_seconds_bucket{le=\"2.5\"} 2",
+        "srsync_pass_duration_seconds_bucket{le=\"+Inf\"} 3",
+        "srsync_pass_duration_seconds_count 3",
+        "srsync_last_pass_timestamp_seconds 1795233600.9",
+        "srsync_last_pass_success 1",
+        "srsync_route_changes_total{action=\"add\"} 2",
+        "srsync_route_changes_total{action=\"remove\"} 0",
+        "srsync_route_failures_total{reason=\"GatewayNotConnected\"} 1",
+        "srsync_route_failures_total{reason=\"Kernel\"} 0",
+        "srsync_drift_repaired_total 1",
+        "srsync_contested_routes 1",
+        "srsync_source_valid{path=\"/etc/srsync/routes \\\"new\\\"\"} 1",
+        "srsync_source_documents{path=\"/etc/srsync/routes \\\"new\\\"\"} 2",
+        "srsync_source_polling 0",
+        "srsync_reloads_total 0",
+    ] {
+        let found = text.lines().any(|found| found == line);
+        assert!(found, "no `{line}` in\n{text}");
+    }
+    assert_eq!(text.matches("srsync_routes{").count(), 8);
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_daemon_without_a_pass_says_nothing_about_the_last() {
+    let daemon = Daemon::start(with(&published(), |running| running.last_pass = None));
+    let text = scrape(&daemon).await;
+    assert!(!text.contains("\nsrsync_last_pass_success "), "{text}");
+    assert!(!text.contains("\nsrsync_last_pass_timestamp_seconds "));
+}
