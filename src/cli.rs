@@ -108,9 +108,13 @@ pub enum Command {
     Try(TryArgs),
     /// Keep the kernel's routes equal to the documents until it is stopped; the routes stay then
     Daemon(Paths),
-    /// Show the routes that srsync owns in the kernel, and the state of every route of the
-    /// documents where paths are given
-    Status(Paths),
+    /// Show the running daemon and the state of every route; without a daemon, the routes that
+    /// srsync owns in the kernel; with paths, how the kernel differs from these documents
+    Status(StatusArgs),
+    /// Show what happened in the running daemon, and what happens
+    Events(EventsArgs),
+    /// Make the running daemon read its config and sources again, and compare everything
+    Reload,
     /// Remove every route that srsync owns
     Flush(FlushArgs),
     /// Write this node's links, addresses and routes as a file for `try --snapshot`
@@ -143,6 +147,36 @@ pub struct PlanArgs {
     /// Exit with 3 if there is anything to change
     #[arg(long)]
     pub exit_code: bool,
+}
+
+/// `srsync status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub paths: Paths,
+    /// Ask the daemon again and again, every 2 seconds or as many as are given
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        require_equals = true,
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with = "paths"
+    )]
+    pub watch: Option<u32>,
+}
+
+/// `srsync events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Begin with so many that happened already
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub tail: u64,
+    /// Do not wait for what is still to happen
+    #[arg(long)]
+    pub no_follow: bool,
 }
 
 /// `srsync try`.

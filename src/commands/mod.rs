@@ -3,20 +3,24 @@
 //! Owns stdout and the exit code. stdout is the result, stderr is the log and what went wrong.
 
 mod apply;
+mod client;
 mod config;
 mod daemon;
 mod documents;
+mod events;
 mod flush;
 mod generate;
 mod log;
 mod output;
 mod plan;
 mod rehearse;
+mod reload;
 mod session;
 mod settings;
 mod snapshot;
 mod status;
 mod validate;
+mod watch;
 
 use anyhow::Result;
 
@@ -57,7 +61,9 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Apply(paths) => apply::run(global, paths),
         Command::Try(args) => rehearse::run(global, args),
         Command::Daemon(paths) => daemon::run(global, paths),
-        Command::Status(paths) => status::run(global, paths),
+        Command::Status(args) => status::run(global, args),
+        Command::Events(args) => events::run(global, args),
+        Command::Reload => reload::run(global),
         Command::Flush(args) => flush::run(global, args),
         Command::Snapshot => snapshot::run(global),
         Command::Config(args) => config::run(global, &args.command),

@@ -23,6 +23,16 @@ impl Form {
         }
     }
 
+    /// Its word, as the daemon understands it too.
+    pub(super) fn word(self) -> &'static str {
+        match self.output {
+            Output::Text => "text",
+            Output::Wide => "wide",
+            Output::Json => "json",
+            Output::Yaml => "yaml",
+        }
+    }
+
     /// Whether a program reads the result.
     pub(super) fn is_data(self) -> bool {
         matches!(self.output, Output::Json | Output::Yaml)

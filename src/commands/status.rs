@@ -1,26 +1,61 @@
-//! `srsync status`: what srsync owns in the kernel, by document where documents are given.
+//! `srsync status`: what the daemon says; without one, what srsync owns in the kernel; with paths,
+//! how the kernel differs from their documents.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
 
 use anyhow::Result;
 
+use super::client::{Client, ClientError, block_on, until_interrupted};
+use super::output::{stderr, stdout};
 use super::session::Session;
-use super::{Exit, documents};
-use crate::cli::{Global, Paths};
+use super::{Exit, documents, watch};
+use crate::cli::{Global, Paths, StatusArgs};
 use crate::kernel::{Interest, Kernel, Tables};
 use crate::report::{Kind, Pass};
 use crate::source::Loaded;
 use crate::{plan, sync};
 
-pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
+pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Exit> {
     let session = Session::start(global)?;
+    if !args.paths.paths.is_empty() {
+        return of_kernel(&session, &args.paths);
+    }
+    let client = Client::new(&session.settings().socket);
+    let output = session.form.word();
+    let colour = u8::from(session.form.colour(&io::stdout()));
+    let target = format!("/status?output={output}&color={colour}");
+    if let Some(seconds) = args.watch {
+        let period = Duration::from_secs(seconds.into());
+        return until_interrupted(watch::status(&client, &target, period));
+    }
+    match block_on(async { Ok(ask(&client, &target).await) })? {
+        Ok(text) => {
+            stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
+            Ok(Exit::Done)
+        }
+        Err(error @ ClientError::NoDaemon(_)) => {
+            stderr(&format!("note: {error}; this is what the kernel has\n"));
+            of_kernel(&session, &args.paths)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The status as a whole: while a person turns the pages of it, the daemon need not wait.
+pub(super) async fn ask(client: &Client, target: &str) -> Result<String, ClientError> {
+    client.get(target).await?.text().await
+}
+
+fn of_kernel(session: &Session, paths: &Paths) -> Result<Exit> {
     let mut kernel = Kernel::open()?;
     let (loaded, pass) = if session.has_paths(paths) {
-        let loaded = documents::load(&session, paths)?;
+        let loaded = documents::load(session, paths)?;
         let pass = sync::preview(&mut kernel, &session.inputs(&loaded))?;
         (loaded, pass)
     } else {
-        (Loaded::default(), owned(&session, &mut kernel)?)
+        (Loaded::default(), owned(session, &mut kernel)?)
     };
     session.report(Kind::Status, &session.inputs(&loaded), &pass)?;
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! What happened and what happens, one JSON object a line.
+//! What happened and what happens, each in a line: as JSON, or as text.
 //!
 //! Two ways lead here: every happening comes by itself as it happens, and each copy of the daemon
 //! that is published has the recent ones. Neither has all: a copy comes a moment later, and who
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use super::Feed;
 use super::body::{Body, Gone, Sender, parts};
 use super::query::Query;
-use crate::report::{Happening, Published};
+use crate::report::{Happening, HappeningText, Published};
 
 /// The names of its query.
-pub(super) const NAMES: [&str; 3] = ["since", "tail", "follow"];
+pub(super) const NAMES: [&str; 4] = ["output", "since", "tail", "follow"];
 
 /// A happening is heard at most so much earlier than it is published: the longest pass.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(5);
@@ -29,7 +29,15 @@ const PUBLISHED_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Wanted {
     from: From,
     /// What is still to come, too.
-    pub(super) follow: bool,
+    follow: bool,
+    form: Form,
+}
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Text,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +60,21 @@ impl Wanted {
             (None, Some(count)) => From::Tail(count),
             (None, None) => From::Recent,
         };
+        let form = match query.text("output") {
+            None | Some("json") => Form::Json,
+            Some("text") => Form::Text,
+            Some(other) => return Err(format!("`output` must be json or text, not `{other}`")),
+        };
         let follow = query.switch("follow", true)?;
-        Ok(Self { from, follow })
+        Ok(Self { from, follow, form })
+    }
+
+    /// The media type of the answer.
+    pub(super) fn content_type(self) -> &'static str {
+        match self.form {
+            Form::Json => "application/x-ndjson",
+            Form::Text => "text/plain; charset=utf-8",
+        }
     }
 }
 
@@ -68,6 +89,7 @@ pub(super) fn stream(feed: &Feed, wanted: Wanted, held: impl Send + 'static) -> 
         let mut reader = Reader {
             published,
             sender,
+            form: wanted.form,
             last,
         };
         let told = reader.recent(u64::MAX).await;
@@ -103,6 +125,7 @@ fn before(from: From, published: &Published) -> u64 {
 struct Reader {
     published: watch::Receiver<Arc<Published>>,
     sender: Sender,
+    form: Form,
     /// The number up to which everything was told.
     last: u64,
 }
@@ -191,11 +214,12 @@ impl Reader {
     async fn lost(&mut self, before: u64) -> Result<(), Gone> {
         let count = before.saturating_sub(self.last + 1);
         if count > 0 {
-            self.line(&Lost {
+            let lost = Lost {
                 kind: "lost",
                 count,
-            })
-            .await?;
+            };
+            let text = format!("… and {count} more that are not known any more\n");
+            self.line(&lost, text).await?;
             self.last = before - 1;
         }
         Ok(())
@@ -203,16 +227,26 @@ impl Reader {
 
     async fn tell(&mut self, happening: &Happening) -> Result<(), Gone> {
         if happening.sequence > self.last {
-            self.line(happening).await?;
+            let text = HappeningText {
+                happening,
+                time: true,
+            };
+            self.line(happening, format!("{text}\n")).await?;
             self.last = happening.sequence;
         }
         Ok(())
     }
 
-    async fn line(&self, value: &impl Serialize) -> Result<(), Gone> {
-        // Nothing in it can fail to be written as JSON.
-        let mut line = serde_json::to_vec(value).unwrap_or_default();
-        line.push(b'\n');
+    async fn line(&self, value: &impl Serialize, text: String) -> Result<(), Gone> {
+        let line = match self.form {
+            Form::Text => text.into_bytes(),
+            Form::Json => {
+                // Nothing in it can fail to be written as JSON.
+                let mut line = serde_json::to_vec(value).unwrap_or_default();
+                line.push(b'\n');
+                line
+            }
+        };
         self.sender.send(Bytes::from(line)).await
     }
 }

@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text::encode};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::now;
 use crate::model::{State, Timestamp};
 use crate::report::{Action, Condition, Counters, Histogram, Published, Report, Running};
 
@@ -284,10 +284,4 @@ fn number(yes: bool) -> u32 {
 /// As Prometheus counts time.
 fn seconds(moment: Timestamp) -> f64 {
     moment.since(Timestamp::default()).as_secs_f64()
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.unwrap_or_default().as_millis();
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

@@ -15,13 +15,14 @@ mod routes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 pub use listeners::{BindProblem, Listeners, SocketGuard};
 
+use crate::model::Timestamp;
 use crate::report::{Happening, Published};
 
 /// What the servers show: always the newest.
@@ -117,4 +118,11 @@ pub async fn serve(listeners: Listeners, feed: Feed) {
     };
     tokio::join!(over_tcp, over_unix);
     std::future::pending().await
+}
+
+/// The moment of an answer.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

@@ -13,15 +13,15 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::body::{self, Body};
 use super::query::Query;
-use super::{Caller, Feed, Request, events, metrics};
-use crate::model::State;
-use crate::report::{Detail, Published, Selection, Style};
+use super::{Caller, Feed, Request, events, metrics, now};
+use crate::model::{State, Timestamp};
+use crate::report::{Detail, Published, Running, Selection, Style};
 
 /// Where something is answered, and what.
 const PATHS: [(&str, &str); 7] = [
     ("/", "the status as a page"),
     ("/status", "the status, for programs and people"),
-    ("/events", "what happened and what happens, as JSON lines"),
+    ("/events", "what happened and what happens, line by line"),
     ("/metrics", "metrics, as OpenMetrics text"),
     ("/healthz", "whether the daemon is alive"),
     ("/readyz", "whether the routes were complete once"),
@@ -155,7 +155,7 @@ impl Routes {
             );
         };
         let body = events::stream(&self.feed, wanted, place);
-        reply(StatusCode::OK, "application/x-ndjson", body)
+        reply(StatusCode::OK, wanted.content_type(), body)
     }
 
     fn status(&self, query: Option<&str>, headers: &HeaderMap) -> Reply {
@@ -259,6 +259,16 @@ fn write(
     selection: Option<&Selection>,
     mut out: &mut dyn Write,
 ) -> io::Result<()> {
+    let aged;
+    let published = match form {
+        // Text says how long ago something was, so that it must know when it is read. Programs get
+        // the moments, with that of the copy, and can tell one that is old.
+        Form::Text(_) => {
+            aged = as_of(now(), published);
+            &aged
+        }
+        Form::Json | Form::Yaml => published,
+    };
     published.report(selection, |report| match form {
         Form::Text(style) => report.write_text(out, style),
         Form::Json => {
@@ -267,6 +277,17 @@ fn write(
         }
         Form::Yaml => serde_yaml::to_io_writer(&mut out, report).map_err(io::Error::other),
     })
+}
+
+fn as_of(now: Timestamp, published: &Published) -> Published {
+    let running = Running {
+        now,
+        ..Running::clone(&published.running)
+    };
+    Published {
+        running: Arc::new(running),
+        ..published.clone()
+    }
 }
 
 /// A name for what is answered to this query as long as nothing is published anew.

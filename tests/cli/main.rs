@@ -11,6 +11,7 @@
 )]
 
 mod config;
+mod daemon_clients;
 mod examples;
 mod mistakes;
 mod output;

@@ -29,7 +29,7 @@ fn status_shows_what_is_owned_and_which_document_asks_for_it() {
     on_a_node(|| {
         let folder = Folder::new(&[("routes.yaml", ROUTES)]);
         srsync(&["apply", folder.path()]).exits(0);
-        let ran = srsync_line("status").exits(0);
+        let ran = srsync_line("status --socket /nonexistent/srsync.sock").exits(0);
         assert!(
             ran.stdout.ends_with("Status: 3 in place.\n"),
             "{}",

@@ -66,9 +66,24 @@ async fn the_recent_ones_come_as_json_lines() {
     let mut lines = reply.body.lines();
     assert_eq!(
         lines.next().unwrap(),
-        r#"{"sequence":1,"time":"2026-11-21T04:00:00.001Z","kind":"sourceChanged","level":"info","message":"number 1"}"#
+        r#"{"sequence":1,"time":"2100-01-01T00:00:00.001Z","kind":"sourceChanged","level":"info","message":"number 1"}"#
     );
     assert_eq!(lines.count(), 2);
+}
+
+#[tokio::test]
+async fn a_person_reads_them_as_text() {
+    let daemon = Daemon::start(published());
+    let reply = daemon
+        .get("/events?follow=0&since=1&output=text")
+        .await
+        .is(200);
+    assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(
+        reply.body,
+        "00:00:00.002Z * number 2\n00:00:00.003Z * number 3\n"
+    );
+    daemon.get("/events?output=yaml").await.is(400);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and its helpers are for all test binaries"
 )]
 
+mod clients;
 mod events;
 mod hostile;
 mod listeners;
@@ -31,6 +32,7 @@ use srsync::status::{Caller, Feed, Heartbeat, Listeners, Request, serve};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 
 /// A directory that is gone when the test ends.
 struct Folder(PathBuf);
@@ -65,6 +67,7 @@ struct Daemon {
     heartbeat: Arc<Heartbeat>,
     /// Who asked for a reload.
     callers: Arc<Mutex<Vec<Caller>>>,
+    server: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -79,17 +82,13 @@ impl Daemon {
     fn serve(published: Published, folder: Folder, listeners: Listeners) -> Self {
         let callers = Arc::new(Mutex::new(Vec::new()));
         let asked = callers.clone();
-        let daemon = Self {
-            folder,
-            published: watch::Sender::new(Arc::new(published)),
-            happenings: broadcast::Sender::new(16),
-            heartbeat: Arc::new(Heartbeat::new()),
-            callers,
-        };
+        let published = watch::Sender::new(Arc::new(published));
+        let happenings = broadcast::Sender::new(16);
+        let heartbeat = Arc::new(Heartbeat::new());
         let feed = Feed {
-            published: daemon.published.subscribe(),
-            happenings: daemon.happenings.clone(),
-            heartbeat: daemon.heartbeat.clone(),
+            published: published.subscribe(),
+            happenings: happenings.clone(),
+            heartbeat: heartbeat.clone(),
             requests: Arc::new(move |Request::Reload { by, answer }| {
                 let mut asked = asked.lock().unwrap();
                 asked.push(by);
@@ -101,8 +100,14 @@ impl Daemon {
                 answer.send(outcome).unwrap();
             }),
         };
-        tokio::spawn(serve(listeners, feed));
-        daemon
+        Self {
+            folder,
+            published,
+            happenings,
+            heartbeat,
+            callers,
+            server: tokio::spawn(serve(listeners, feed)),
+        }
     }
 
     async fn connect(&self) -> UnixStream {

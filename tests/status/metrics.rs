@@ -62,7 +62,7 @@ async fn the_numbers_are_those_of_the_daemon() {
     let text = scrape(&daemon).await;
     for line in [
         "srsync_build_info{version=\"0.1.0\"} 1",
-        "srsync_start_time_seconds 1795233600.0",
+        "srsync_start_time_seconds 4102444800.0",
         "srsync_ready 1",
         "srsync_in_sync 0",
         "srsync_routes{state=\"Installed\"} 2",
@@ -78,7 +78,7 @@ async fn the_numbers_are_those_of_the_daemon() {
         "srsync_pass_duration_seconds_bucket{le=\"2.5\"} 2",
         "srsync_pass_duration_seconds_bucket{le=\"+Inf\"} 3",
         "srsync_pass_duration_seconds_count 3",
-        "srsync_last_pass_timestamp_seconds 1795233600.9",
+        "srsync_last_pass_timestamp_seconds 4102444800.9",
         "srsync_last_pass_success 1",
         "srsync_route_changes_total{action=\"add\"} 2",
         "srsync_route_changes_total{action=\"remove\"} 0",

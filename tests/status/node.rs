@@ -34,8 +34,8 @@ routes:
 - {prefix: 198.51.100.0/24, via: 10.116.0.5, dev: eth1, protocol: srsync}
 ";
 
-/// 2026-11-21T04:00:00Z.
-pub const START: Timestamp = Timestamp::from_millis(1_795_233_600_000);
+/// 2100-01-01T00:00:00Z: still to come, so that all that happened is 0 seconds old.
+pub const START: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
 /// So many milliseconds after the start.
 pub fn at(millis: u64) -> Timestamp {

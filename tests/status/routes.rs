@@ -81,6 +81,8 @@ async fn the_status_comes_in_every_form() {
     assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
     assert!(text.body.contains("192.0.2.0/24 via"), "{}", text.body);
     assert!(!text.body.contains('\u{1b}'));
+    // A second had passed when it was published, but it is read long before.
+    assert!(text.body.contains(", up 0s;"), "{}", text.body);
     let coloured = daemon.get("/status?output=wide&color=1").await.is(200);
     assert!(coloured.body.contains('\u{1b}'), "{}", coloured.body);
 }
