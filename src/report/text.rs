@@ -87,7 +87,7 @@ impl Report<'_> {
             Detail::Short => LISTED,
             Detail::Wide => usize::MAX,
         };
-        self.rows()
+        self.selected_rows()
             .filter(move |view| self.lists(view, style.detail))
             .take(most)
     }
@@ -123,7 +123,7 @@ impl Writer<'_> {
         }
         let detail = self.style.detail;
         let total = report
-            .rows()
+            .selected_rows()
             .filter(|view| report.lists(view, detail))
             .count();
         if detail == Detail::Short && total > LISTED {
@@ -177,7 +177,7 @@ impl Writer<'_> {
         if self.style.detail == Detail::Wide {
             return Ok(()); // each has its reason beside it
         }
-        let troubled = report.rows().filter(RowView::is_problem);
+        let troubled = report.selected_rows().filter(RowView::is_problem);
         for view in troubled {
             if group.first().is_some_and(|first| !alike(first, &view)) {
                 self.problem(&group)?;
@@ -234,7 +234,9 @@ impl Writer<'_> {
         if report.kind == Kind::Status {
             return Ok(());
         }
-        let kept = report.rows().filter(|view| view.action == Action::Keep);
+        let kept = report
+            .selected_rows()
+            .filter(|view| view.action == Action::Keep);
         for view in kept.take(LISTED) {
             if let Some(warning) = &view.row.warning {
                 writeln!(self.out, "warning: {}: {warning}", view.row.key.prefix)?;

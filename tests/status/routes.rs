@@ -119,6 +119,14 @@ async fn some_routes_are_found_by_state_text_and_limit() {
         assert_eq!(prefixes, found, "{query}");
         assert_eq!(json["selected"], all, "{query}");
         assert_eq!(json["summary"]["keep"], 2, "the summary counts all");
+        let target = format!("/status?output=wide&{query}");
+        let text = daemon.get(&target).await.is(200).body;
+        for prefix in ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"] {
+            // The contested route has a line among the daemon's remarks in any case.
+            let mut rows = text.lines().filter(|line| !line.contains("undone"));
+            let is_there = rows.any(|line| line.contains(prefix));
+            assert_eq!(is_there, found.contains(&prefix), "{query}: {text}");
+        }
     }
 }
 
