@@ -71,7 +71,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("netlink_packet_route", &["kernel"]),
     ("caps::", &["privileges"]),
     ("hyper::", &["status", "commands"]),
-    ("notify::", &["source"]),
+    ("use notify::", &["source"]),
     ("prometheus_client", &["status"]),
     ("sd_notify", &["daemon"]),
     ("tokio::", &["daemon", "status", "commands"]),
@@ -84,7 +84,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     (
         "std::time::SystemTime",
-        &["kernel", "commands", "daemon", "status"],
+        &["kernel", "commands", "daemon", "source", "status"],
     ),
     ("clap", &["cli", "commands", "main"]),
     ("anyhow", &["commands", "main"]),

@@ -9,12 +9,11 @@ use super::{Exit, UsageError};
 use crate::cli::{Global, Paths};
 use crate::daemon::{self, DaemonError, Setup};
 use crate::kernel::Lock;
-use crate::model::LogLevel;
 use crate::privileges;
 use crate::status::Listeners;
 
 pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
-    let session = Session::logging(global, LogLevel::Info)?;
+    let (session, log) = Session::for_long(global)?;
     let sources = sources(session.paths(paths))?;
     if !privileges::may_change_routes() {
         bail!(DaemonError::NotPermitted);
@@ -37,6 +36,7 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
             given => given.to_vec(),
         };
         let sources = self::sources(paths).map_err(|error| error.to_string())?;
+        log.set(settings.log_level);
         Ok((settings, sources))
     };
     daemon::run(Setup {

@@ -25,23 +25,33 @@ pub(super) struct Session {
 impl Session {
     /// Settles the settings and starts the log.
     pub(super) fn start(global: &Global) -> Result<Self> {
-        Self::logging(global, LogLevel::Warn)
+        Ok(Self::logging(global, LogLevel::Warn)?.0)
     }
 
-    /// The same, with so much log unless somebody says otherwise.
-    pub(super) fn logging(global: &Global, log_level: LogLevel) -> Result<Self> {
+    /// The same for a program that runs for long: its log says more, and when, and can be turned up
+    /// and down.
+    pub(super) fn for_long(global: &Global) -> Result<(Self, log::Volume)> {
+        Self::logging(global, LogLevel::Info)
+    }
+
+    fn logging(global: &Global, log_level: LogLevel) -> Result<(Self, log::Volume)> {
         let form = Form::of(global);
         let names = source::system_names();
         let found = settings::find(global.config.as_ref(), &global.given.0, &names, log_level)?;
         let settings = found.settled_or_shown(form)?.settings;
-        let colour = form.colour(&std::io::stderr());
-        log::start(settings.log_level, settings.log_format, colour)?;
-        Ok(Self {
+        let style = log::Style {
+            format: settings.log_format,
+            colour: form.colour(&std::io::stderr()),
+            time: log_level == LogLevel::Info,
+        };
+        let volume = log::start(settings.log_level, style)?;
+        let session = Self {
             form,
             names,
             log_level,
             settings,
-        })
+        };
+        Ok((session, volume))
     }
 
     /// The settings as they would be if the program were started now. What is wrong with them is

@@ -1,7 +1,7 @@
 //! `srsync daemon`: one kind of event, one loop, one state.
 //!
 //! Owns when something is done, never what: that the kernel, the sources, a signal or a person has
-//! news arrives here as an [`Event`], and only the loop acts on it, on its own thread, one after the
+//! news arrives here as an `Event`, and only the loop acts on it, on its own thread, one after the
 //! other. Nothing else changes the state, so there are no locks around it. Threads beside the loop
 //! only listen (the kernel's news, the file watcher, sockets and signals), and readers get copies.
 //!

@@ -22,6 +22,7 @@ impl Daemon {
     /// # Errors
     /// If routes may not be changed at all. Any other failure is told, and tried again.
     pub(super) fn pass(&mut self, trigger: Trigger) -> Result<(), DaemonError> {
+        self.schedule.pass_begins();
         let started = Instant::now();
         let outcome = self.synchronise(started);
         let took = started.elapsed();

@@ -43,7 +43,7 @@ impl Daemon {
         };
         let is_new = watch.arm(&directories).map_err(|error| error.to_string())?;
         if is_new {
-            self.schedule.sources_changed(Instant::now());
+            self.schedule.watched_anew(Instant::now());
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::config::Settings;
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
 use crate::model::{Names, RouteKey};
 use crate::plan::{self, Inputs};
-use crate::report::{Counters, HappeningKind, Level, PassStatus, Published, Running, Trigger};
+use crate::report::{Counters, HappeningKind, Level, Published, Running, Trigger};
 use crate::source::{Hint, Keeper, Snapshot, Watch};
 use crate::status::{Answer, Caller, Feed, Heartbeat, Request};
 
@@ -378,11 +378,16 @@ impl Daemon {
 
     /// Answers those who asked for a reload.
     fn answer(&mut self) {
-        let said = match &self.running.last_pass {
-            Some(PassStatus {
-                error: Some(error), ..
-            }) => Err(error.clone()),
-            _ => Ok(format!("reloaded: {}", self.summary())),
+        let summary = self.summary();
+        let failed = self
+            .running
+            .last_pass
+            .as_ref()
+            .and_then(|pass| pass.error.as_ref());
+        let said = match (failed, &self.wanted.incomplete) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(missing)) => Err(format!("reloaded, but {missing}; {summary}")),
+            (None, None) => Ok(format!("reloaded: {summary}")),
         };
         for waiting in self.waiting.drain(..) {
             // Who does not wait any more need not know.

@@ -35,8 +35,8 @@ pub struct Lock {
 pub enum LockError {
     /// Somebody has it.
     #[error(
-        "another srsync ({holder}) manages protocol {protocol} in this network namespace; \
-         wait for it, stop it, or use another --protocol"
+        "another srsync ({holder}) manages protocol {protocol} in this network namespace; {}",
+        .holder.advice()
     )]
     Held {
         /// The number that both want.
@@ -58,6 +58,20 @@ pub struct Holder {
     pub user: Option<u32>,
     /// Its command line, shortened.
     pub command: Option<String>,
+}
+
+impl Holder {
+    /// What to do about it.
+    fn advice(&self) -> &'static str {
+        let command = self.command.as_deref().unwrap_or_default();
+        match command.split(' ').any(|word| word == "daemon") {
+            true => {
+                "change the files that it reads (`srsync status` names them), or stop it, or use \
+                 another --protocol"
+            }
+            false => "wait for it, stop it, or use another --protocol",
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -143,7 +157,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "another srsync (pid 4711: `srsync daemon /etc/srsync/routes`) manages protocol 83 in \
-             this network namespace; wait for it, stop it, or use another --protocol"
+             this network namespace; change the files that it reads (`srsync status` names them), \
+             or stop it, or use another --protocol"
         );
     }
 }

@@ -38,7 +38,7 @@ fn until_mark(events: &mut Events) -> Vec<KernelEvent> {
 
 fn routes(heard: &[KernelEvent]) -> Vec<&RouteEvent> {
     let route = |event| match event {
-        &KernelEvent::Route(ref route) => Some(route),
+        KernelEvent::Route(route) => Some(route),
         _ => None,
     };
     heard.iter().filter_map(route).collect()
