@@ -37,11 +37,13 @@ fn until_mark(events: &mut Events) -> Vec<KernelEvent> {
 }
 
 fn routes(heard: &[KernelEvent]) -> Vec<&RouteEvent> {
-    let route = |event| match event {
-        KernelEvent::Route(route) => Some(route),
-        _ => None,
-    };
-    heard.iter().filter_map(route).collect()
+    let mut routes = Vec::new();
+    for event in heard {
+        if let KernelEvent::Route(route) = event {
+            routes.push(route);
+        }
+    }
+    routes
 }
 
 #[test]
