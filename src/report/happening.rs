@@ -146,7 +146,9 @@ impl fmt::Display for HappeningText<'_> {
         }
         write!(f, "{} ", happening.sign())?;
         one_line(f, &happening.message)?;
+        // Many messages say it themselves.
         let place = happening.place();
+        let place = place.filter(|place| !happening.message.contains(place.as_str()));
         let route = happening.route.as_ref();
         match (route.and_then(|route| route.document.as_deref()), &place) {
             (Some(document), Some(place)) => one_line(f, &format!("   {document} ({place})")),
@@ -274,6 +276,11 @@ mod tests {
         assert_eq!(
             text(&invalid, false),
             "! unknown field `gatway`   (routes.yaml:7:3)"
+        );
+        invalid.message = "routes.yaml:7:3: unknown field `gatway`".to_owned();
+        assert_eq!(
+            text(&invalid, false),
+            "! routes.yaml:7:3: unknown field `gatway`"
         );
     }
 
