@@ -187,7 +187,7 @@ pub(super) fn removals(inputs: &Inputs<'_>, rows: &[Row], owned: usize) -> Remov
             ReasonCode::Incomplete,
             format!(
                 "nothing is removed while what is wanted is not fully known: {missing} ({removed} \
-                 routes that no document asks for stay)"
+                 withheld)"
             ),
         ));
     }

@@ -153,8 +153,6 @@ impl fmt::Display for HappeningText<'_> {
         match (route.and_then(|route| route.document.as_deref()), &place) {
             (Some(document), Some(place)) => one_line(f, &format!("   {document} ({place})")),
             (Some(document), None) => one_line(f, &format!("   {document}")),
-            // The message says it already.
-            (None, Some(place)) if happening.message.starts_with(place) => Ok(()),
             (None, Some(place)) => one_line(f, &format!("   ({place})")),
             (None, None) => Ok(()),
         }

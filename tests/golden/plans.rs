@@ -1,5 +1,5 @@
-//! Plans: `documents.yaml` × `observed.yaml` (a snapshot), under `config.yaml` where there is one,
-//! as `srsync plan -o wide` prints them.
+//! Plans: `documents.yaml` × `observed.yaml` (a snapshot), as `srsync plan -o wide` prints them; under
+//! `config.yaml` where there is one. `incomplete.txt` says why more may be wanted than is known.
 
 use std::fs;
 use std::path::Path;
@@ -24,13 +24,14 @@ pub(crate) fn text(case: &Path) -> String {
     let observed = fs::read_to_string(case.join("observed.yaml")).unwrap();
     let observed = Snapshot::parse(&observed).and_then(|s| s.to_observed(&names));
     let observed = observed.unwrap_or_else(|error| panic!("{}: {error:?}", case.display()));
+    let incomplete = fs::read_to_string(case.join("incomplete.txt")).ok();
     let inputs = Inputs {
         documents: &loaded.documents,
         policy: &policy,
         labels: &labels,
         names: &names,
         files: &loaded.files,
-        incomplete: None,
+        incomplete: incomplete.as_deref().map(str::trim),
     };
     let pass = Pass {
         plan: plan::plan(&inputs, &observed),
