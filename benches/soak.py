@@ -20,6 +20,7 @@ import tempfile
 import time
 
 FOREIGN = ["192.168.77.0/24", "192.168.78.0/24"]
+SIDES = ["east", "west"]
 
 
 def main():
@@ -53,7 +54,7 @@ class Soak:
         self.wanted = {}
         self.version = 0
         self.done = {}
-        for side in "ab":
+        for side in SIDES:
             ip("link", "add", side, "type", "veth", "peer", "name", side + "-peer")
             ip("link", "set", side + "-peer", "up")
             self.up(side)
@@ -67,7 +68,7 @@ class Soak:
 
     def up(self, side):
         ip("link", "set", side, "up")
-        n = "ab".index(side) + 1
+        n = SIDES.index(side) + 1
         ip("addr", "replace", f"10.0.{n}.1/24", "dev", side)
         ip("route", "replace", FOREIGN[n - 1], "via", f"10.0.{n}.9", "proto", "static")
 
@@ -133,7 +134,7 @@ class Soak:
         self.wanted["map"] = wanted
 
     def flap(self):
-        side = self.random.choice("ab")
+        side = self.random.choice(SIDES)
         ip("link", "set", side, "down")
         time.sleep(self.random.random() / 2)
         self.up(side)
