@@ -85,50 +85,27 @@ impl RunningText<'_> {
             return Ok(());
         }
         let width = |of: fn(&SourceStatus) -> usize| sources.iter().map(of).max().unwrap_or(0);
-        let widths = Widths {
-            path: width(|source| source.path.chars().count()),
-            condition: width(|source| source.condition.name().len()),
-            files: width(|source| counted(source.files, "file").len()),
-            documents: width(|source| counted(source.documents, "document").len()),
-            destinations: width(|source| counted(source.destinations, "destination").len()),
-        };
+        let path = width(|source| source.path.chars().count());
+        let condition = width(|source| source.condition.name().len());
+        let files = column(sources, "file", |source| source.files);
+        let documents = column(sources, "document", |source| source.documents);
+        let destinations = column(sources, "destination", |source| source.destinations);
+        let counts = files.zip(documents).zip(destinations);
         self.heading(f, "Sources")?;
-        for source in sources {
-            self.source(f, source, &widths)?;
+        for (source, ((files, documents), destinations)) in sources.iter().zip(counts) {
+            let name = format!("{:condition$}", source.condition.name());
+            let name = self.style.paint(paint(source.condition), &name);
+            let changed = self.ago(source.changed);
+            writeln!(
+                f,
+                "  {:path$}   {name}   {files}   {documents}   {destinations}   changed {changed}",
+                source.path
+            )?;
+            if let Some(message) = &source.message {
+                writeln!(f, "      {message}")?;
+            }
         }
         writeln!(f)
-    }
-
-    fn source(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        source: &SourceStatus,
-        widths: &Widths,
-    ) -> fmt::Result {
-        let paint = match source.condition {
-            Condition::Valid => colour(AnsiColor::Green),
-            Condition::Invalid | Condition::Unreadable => colour(AnsiColor::Red),
-            Condition::Empty => colour(AnsiColor::Yellow),
-        };
-        let condition = format!("{:1$}", source.condition.name(), widths.condition);
-        writeln!(
-            f,
-            "  {:path$}   {}   {:>files$}   {:>documents$}   {:>destinations$}   changed {}",
-            source.path,
-            self.style.paint(paint, &condition),
-            counted(source.files, "file"),
-            counted(source.documents, "document"),
-            counted(source.destinations, "destination"),
-            self.ago(source.changed),
-            path = widths.path,
-            files = widths.files,
-            documents = widths.documents,
-            destinations = widths.destinations,
-        )?;
-        match &source.message {
-            Some(message) => writeln!(f, "      {message}"),
-            None => Ok(()),
-        }
     }
 
     /// As `srsync validate` shows it, with the first word coloured as there.
@@ -188,19 +165,30 @@ impl RunningText<'_> {
     }
 }
 
-/// How wide the columns of the sources are.
-struct Widths {
-    path: usize,
-    condition: usize,
-    files: usize,
-    documents: usize,
-    destinations: usize,
+fn paint(condition: Condition) -> Paint {
+    match condition {
+        Condition::Valid => colour(AnsiColor::Green),
+        Condition::Invalid | Condition::Unreadable => colour(AnsiColor::Red),
+        Condition::Empty => colour(AnsiColor::Yellow),
+    }
 }
 
-/// `1 file ` or `3 files`: the numbers of a column line up although the words differ.
-fn counted(count: usize, what: &str) -> String {
-    let ending = if count == 1 { ' ' } else { 's' };
-    format!("{count} {what}{ending}")
+/// ` 1 file ` above `12 files`: numbers and words each line up.
+fn column<'a>(
+    sources: &'a [SourceStatus],
+    what: &'a str,
+    count: fn(&SourceStatus) -> usize,
+) -> impl Iterator<Item = String> + 'a {
+    let most = sources.iter().map(count).max().unwrap_or(0);
+    let digits = most.to_string().len();
+    let several = sources.iter().any(|source| count(source) != 1);
+    let letters = what.len() + usize::from(several);
+    sources.iter().map(move |source| {
+        let count = count(source);
+        let ending = if count == 1 { "" } else { "s" };
+        let word = format!("{what}{ending}");
+        format!("{count:>digits$} {word:letters$}")
+    })
 }
 
 /// Whole seconds, in the two largest units: `3days 4h`.
