@@ -12,7 +12,7 @@ use crate::model::{RouteKey, State, Timestamp};
 use crate::plan::{Inputs, Reason, ReasonCode, Removals};
 use crate::report::{
     Action, ContestedRoute, HappeningKind, Kind, Level, Pass, PassStatus, Published, Report,
-    Running, Summary, Trigger,
+    Running, Summary, Trigger, plural,
 };
 use crate::sync::{self, Held, SyncError};
 
@@ -285,19 +285,17 @@ fn next_attempt(undone: &Undone, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn summary(summary: &Summary) -> String {
-    let mut parts = vec![format!(
-        "{} routes in place",
-        summary.in_state(State::Installed)
-    )];
+    let installed = plural(summary.in_state(State::Installed), "route");
+    let mut parts = vec![format!("{installed} in place")];
     for state in State::ALL.into_iter().skip(1) {
         match summary.in_state(state) {
             0 => {}
-            count => parts.push(format!("{count} {}", state.name())),
+            count => parts.push(format!("{count} {state}")),
         }
     }
     match summary.of(Action::Withhold) {
         0 => {}
-        count => parts.push(format!("{count} removals withheld")),
+        count => parts.push(format!("{} withheld", plural(count, "removal"))),
     }
     parts.join(", ")
 }

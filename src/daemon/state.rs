@@ -202,6 +202,7 @@ impl Daemon {
     /// # Errors
     /// If routes may not be changed. Anything else is tried again.
     pub(super) fn first_pass(&mut self) -> Result<(), DaemonError> {
+        self.publish();
         self.arm();
         self.read_sources();
         self.pass(Trigger::Start)
