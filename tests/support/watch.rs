@@ -4,6 +4,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::libc;
 
 /// `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE` (rtnetlink(7)).
 const ROUTE_GROUPS: u32 = 0x40 | 0x400;
@@ -19,6 +20,31 @@ impl Changes {
         socket.bind(&SocketAddr::new(0, ROUTE_GROUPS)).unwrap();
         socket.set_non_blocking(true).unwrap();
         Self(socket)
+    }
+
+    /// How many routes came, changed or went since it was made, or since it was asked last.
+    pub fn count(&self) -> usize {
+        self.kinds().len()
+    }
+
+    /// How many routes went.
+    pub fn removals(&self) -> usize {
+        let kinds = self.kinds().into_iter();
+        kinds.filter(|kind| *kind == libc::RTM_DELROUTE).count()
+    }
+
+    /// The types of all messages that wait.
+    fn kinds(&self) -> Vec<u16> {
+        let mut buffer = [0; 4096];
+        let mut kinds = Vec::new();
+        loop {
+            match self.0.recv(&mut &mut buffer[..], 0) {
+                // `nlmsg_type` is at offset 4 of `struct nlmsghdr`; one message a datagram.
+                Ok(_) => kinds.push(u16::from_ne_bytes([buffer[4], buffer[5]])),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return kinds,
+                Err(error) => panic!("changes were missed: {error}"),
+            }
+        }
     }
 
     /// Waits until `count` routes were changed; says whether the process was still running then.

@@ -1,0 +1,21 @@
+//! The life of a daemon: the real program against a real kernel, in network namespaces, from its
+//! start over everything that files, the kernel and people do to it; see `support`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its helpers are for all test binaries"
+)]
+
+mod support;
+
+mod daemon {
+    mod node;
+
+    mod configmap;
+    mod directory;
+    mod files;
+}
