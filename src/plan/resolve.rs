@@ -355,6 +355,10 @@ impl<'a> Node<'a> {
         let Gateway {
             address, interface, ..
         } = gateway;
+        // The kernel takes the connected routes of a link away when it goes down.
+        if let Some(link) = self.link_down_towards(*address) {
+            return link_down(link);
+        }
         let message = match interface {
             Some(name) => format!(
                 "gateway {address} is not on a connected subnet of {name}; give {name} an address \
@@ -366,6 +370,17 @@ impl<'a> Node<'a> {
             ),
         };
         Reason::new(ReasonCode::GatewayNotConnected, message)
+    }
+
+    /// A link that is down and has an address in the subnet of a gateway.
+    fn link_down_towards(&self, gateway: IpAddr) -> Option<&'a Link> {
+        let addresses = self.observed.addresses.iter();
+        let towards = addresses.filter(|address| {
+            let subnet = address.peer.unwrap_or(address.local);
+            Prefix::containing(subnet, address.length).is_some_and(|s| s.contains(gateway))
+        });
+        let mut links = towards.filter_map(|address| self.observed.link(address.link));
+        links.find(|link| !link.up)
     }
 
     fn link_name(&self, index: IfIndex) -> String {
