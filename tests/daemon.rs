@@ -17,5 +17,6 @@ mod daemon {
 
     mod configmap;
     mod directory;
+    mod drift;
     mod files;
 }

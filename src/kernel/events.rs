@@ -7,6 +7,7 @@
 //! it as their source).
 
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -179,11 +180,20 @@ fn name_of(port: u32, culprit: &mut Option<(u32, Arc<str>)>) -> Option<Arc<str>>
 
 /// The command of a process, if it is in this network namespace.
 fn command_here(pid: u32) -> Option<String> {
-    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
-    let ours = std::fs::read_link("/proc/thread-self/ns/net").ok()?;
+    let theirs = namespace_of(&pid.to_string())?;
+    let ours = namespace_of("thread-self")?;
     let command = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     let command = String::from_utf8_lossy(&command).trim().to_owned();
     (theirs == ours).then_some(command)
+}
+
+/// What tells the network namespace of a process from others. The link `ns/net` says it only to who
+/// has all privileges of that process (`ptrace_may_access`), which a daemon has given up; the files
+/// below `net` everybody may look at, and they have inodes of their own in each namespace
+/// (`proc_tgid_net_lookup`, fs/proc/proc_net.c).
+fn namespace_of(process: &str) -> Option<u64> {
+    let file = std::fs::metadata(format!("/proc/{process}/net/dev"));
+    Some(file.ok()?.ino())
 }
 
 fn open_socket(own_port: u32) -> std::io::Result<Socket> {
