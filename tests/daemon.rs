@@ -16,7 +16,10 @@ mod daemon {
     mod node;
 
     mod configmap;
+    mod contested;
     mod directory;
     mod drift;
     mod files;
+    mod flood;
+    mod links;
 }
