@@ -368,3 +368,35 @@ fn the_help_names_every_flag_and_keeps_those_of_the_daemon_apart() {
     srsync_line("config").exits(2);
     assert!(srsync_line("man config").exits(0).stdout.contains("check"));
 }
+
+/// The config file that is shipped, with every `#` before a key or a line of its value taken away.
+fn example_in_full() -> String {
+    let example = include_str!("../../config/config.yaml");
+    let uncommented = example.lines().map(|line| match line.strip_prefix('#') {
+        // Prose begins with one space, what is inside of a key with two.
+        Some(key) if key.starts_with(char::is_alphabetic) || key.starts_with("  ") => key,
+        _ => line,
+    });
+    uncommented.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_example_of_a_config_file_has_every_key_with_its_default() {
+    let folder = Folder::new(&[("config.yaml", &example_in_full())]);
+    for file in ["config/config.yaml", &folder.file("config.yaml")] {
+        let checked = srsync(&["config", "check", file]).exits(0);
+        assert_eq!(checked.stdout, format!("{file}: valid\n"));
+    }
+    let defaults = show("{}", &[], &[]);
+    let full = show(&example_in_full(), &[], &[]);
+    for said in full["settings"].as_array().unwrap() {
+        let key = said["key"].as_str().unwrap();
+        assert_eq!(said["origin"], "file", "{key} is missing");
+        let no_default = ["sources", "maxRemovals", "listen"].contains(&key);
+        // The host says the one, and `info` is the daemon's.
+        let depends = key.starts_with("node.") || key == "log.level";
+        if !no_default && !depends {
+            assert_eq!(said["value"], entry(&defaults, key)["value"], "{key}");
+        }
+    }
+}
