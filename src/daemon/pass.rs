@@ -29,7 +29,7 @@ impl Daemon {
         self.count_pass(trigger, took);
         let (changes, error) = match outcome {
             Ok(pass) => {
-                self.schedule.passed(took, Instant::now());
+                self.schedule.passed(trigger, took, Instant::now());
                 (self.complete(pass), None)
             }
             Err(SyncError::NotPermitted) => return Err(DaemonError::NotPermitted),

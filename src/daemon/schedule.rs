@@ -138,10 +138,13 @@ impl Schedule {
         self.pass = None;
     }
 
-    /// A pass was made.
-    pub(super) fn passed(&mut self, took: Duration, now: Instant) {
+    /// A pass was made. Only passes that events ask for can follow each other without an end.
+    pub(super) fn passed(&mut self, trigger: Trigger, took: Duration, now: Instant) {
         self.failures = 0;
-        self.rest = now + (took * REST).min(LONGEST_REST);
+        self.rest = match trigger {
+            Trigger::Kernel | Trigger::Overflow => now + (took * REST).min(LONGEST_REST),
+            _ => now,
+        };
         self.next_resync = now + self.resync;
     }
 
@@ -259,7 +262,7 @@ mod tests {
         let (mut schedule, start) = new();
         schedule.want_pass(Trigger::Kernel, start);
         assert_eq!(schedule.pass_is_due(start), Some(Trigger::Kernel));
-        schedule.passed(Duration::from_millis(50), at(start, 50));
+        schedule.passed(Trigger::Kernel, Duration::from_millis(50), at(start, 50));
         schedule.want_pass(Trigger::Kernel, at(start, 51));
         assert_eq!(schedule.pass_is_due(at(start, 249)), None);
         assert_eq!(schedule.next(), at(start, 250));
@@ -284,7 +287,7 @@ mod tests {
     #[test]
     fn without_any_event_the_kernel_is_compared_periodically() {
         let (mut schedule, start) = new();
-        schedule.passed(Duration::ZERO, start);
+        schedule.passed(Trigger::Start, Duration::ZERO, start);
         assert_eq!(schedule.pass_is_due(at(start, 29_999)), None);
         assert_eq!(
             schedule.pass_is_due(at(start, 30_000)),

@@ -144,6 +144,11 @@ impl<'a> Report<'a> {
                 let previous = WayText(previous, &self.pass.links);
                 format!("restored {route}: it had been changed{by} (was {previous})")
             }
+            (HappeningKind::RouteRestored, None) if by.is_empty() => {
+                format!(
+                    "restored {route}: it was gone, as the kernel takes routes with a link or address"
+                )
+            }
             (HappeningKind::RouteRestored, None) => {
                 format!("restored {route}: it had been deleted{by}")
             }

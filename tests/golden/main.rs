@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and reads files that it wrote itself"
 )]
 
+mod changes;
 mod dump;
 mod plans;
 
@@ -41,6 +42,11 @@ fn diagnostics() {
 #[test]
 fn plans() {
     check("plan", "plan.txt", plans::text);
+}
+
+#[test]
+fn changes() {
+    check("changes", "changes.txt", changes::text);
 }
 
 /// Runs `actual` on every folder of a kind, compares, and reports all that differ at once.

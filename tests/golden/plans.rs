@@ -9,51 +9,86 @@ use srsync::model::{Labels, LogLevel, Names, Policy};
 use srsync::plan::{self, Inputs};
 use srsync::report::{Detail, Kind, Pass, Report, Style};
 use srsync::snapshot::Snapshot;
-use srsync::source::{PathArg, load};
+use srsync::source::{Loaded, PathArg, load};
 
 /// The text of a case's plan.
 pub(crate) fn text(case: &Path) -> String {
-    let names = Names::default();
-    let documents = PathArg::Path(case.join("documents.yaml"));
-    let mut loaded = load(&[documents], &mut std::io::empty(), &names);
-    assert!(loaded.is_complete(), "{}", case.display());
-    for file in &mut loaded.files {
-        file.label = "documents.yaml".into();
-    }
-    let (policy, labels) = settings(case, &names);
-    let observed = fs::read_to_string(case.join("observed.yaml")).unwrap();
-    let observed = Snapshot::parse(&observed).and_then(|s| s.to_observed(&names));
-    let observed = observed.unwrap_or_else(|error| panic!("{}: {error:?}", case.display()));
-    let incomplete = fs::read_to_string(case.join("incomplete.txt")).ok();
-    let inputs = Inputs {
-        documents: &loaded.documents,
-        policy: &policy,
-        labels: &labels,
-        names: &names,
-        files: &loaded.files,
-        incomplete: incomplete.as_deref().map(str::trim),
-    };
-    let pass = Pass {
-        plan: plan::plan(&inputs, &observed),
-        outcome: None,
-        links: observed.links,
-    };
-    let report = Report {
-        kind: Kind::Plan,
-        node: "node",
-        inputs: &inputs,
-        pass: &pass,
-        tables: None,
-        running: None,
-        selection: None,
-    };
     let style = Style {
         colour: false,
         detail: Detail::Wide,
     };
     let mut text = Vec::new();
-    report.write_text(&mut text, style).unwrap();
+    Planned::of(case).report(|report| report.write_text(&mut text, style).unwrap());
     String::from_utf8(text).unwrap()
+}
+
+/// A plan with everything it was made from.
+pub(crate) struct Planned {
+    loaded: Loaded,
+    policy: Policy,
+    labels: Labels,
+    names: Names,
+    incomplete: Option<String>,
+    pub(crate) pass: Pass,
+}
+
+impl Planned {
+    pub(crate) fn of(folder: &Path) -> Self {
+        let names = Names::default();
+        let documents = PathArg::Path(folder.join("documents.yaml"));
+        let mut loaded = load(&[documents], &mut std::io::empty(), &names);
+        assert!(loaded.is_complete(), "{}", folder.display());
+        for file in &mut loaded.files {
+            file.label = "documents.yaml".into();
+        }
+        let (policy, labels) = settings(folder, &names);
+        let incomplete = fs::read_to_string(folder.join("incomplete.txt")).ok();
+        let incomplete = incomplete.map(|text| text.trim().to_owned());
+        let observed = fs::read_to_string(folder.join("observed.yaml")).unwrap();
+        let observed = Snapshot::parse(&observed).and_then(|s| s.to_observed(&names));
+        let observed = observed.unwrap_or_else(|error| panic!("{}: {error:?}", folder.display()));
+        let inputs = Inputs {
+            documents: &loaded.documents,
+            policy: &policy,
+            labels: &labels,
+            names: &names,
+            files: &loaded.files,
+            incomplete: incomplete.as_deref(),
+        };
+        let pass = Pass {
+            plan: plan::plan(&inputs, &observed),
+            outcome: None,
+            links: observed.links,
+        };
+        Self {
+            loaded,
+            policy,
+            labels,
+            names,
+            incomplete,
+            pass,
+        }
+    }
+
+    pub(crate) fn report<T>(&self, show: impl FnOnce(&Report<'_>) -> T) -> T {
+        let inputs = Inputs {
+            documents: &self.loaded.documents,
+            policy: &self.policy,
+            labels: &self.labels,
+            names: &self.names,
+            files: &self.loaded.files,
+            incomplete: self.incomplete.as_deref(),
+        };
+        show(&Report {
+            kind: Kind::Plan,
+            node: "node",
+            inputs: &inputs,
+            pass: &self.pass,
+            tables: None,
+            running: None,
+            selection: None,
+        })
+    }
 }
 
 fn settings(case: &Path, names: &Names) -> (Policy, Labels) {
