@@ -71,7 +71,7 @@ fn others_are_heard_and_named_and_we_ourselves_are_not() {
             assert!(deleted.gone);
             let by = deleted.by.as_deref().unwrap();
             assert!(
-                by.starts_with("pid ") || by.starts_with("netlink port "),
+                by.starts_with("pid ") || by.contains("(netlink port "),
                 "{by}"
             );
         }
@@ -180,16 +180,12 @@ fn an_overflow_is_told() {
             })
             .collect();
         ip_batch(&batch);
-        // A full queue takes nothing more, not even a mark.
-        let mut heard = 0;
-        loop {
-            let some = events.wait().unwrap();
-            if some.contains(&KernelEvent::Overflow) {
-                break;
-            }
-            heard += some.len();
+        let mut heard = events.wait().unwrap();
+        assert!(heard.contains(&KernelEvent::Overflow));
+        // A full queue takes nothing more, not even a mark: what is in it comes in full batches.
+        while heard.len() >= 512 {
+            heard = events.wait().unwrap();
         }
-        assert!((1..60_000).contains(&heard), "{heard}");
         ip("link add name east type veth peer name west");
         assert!(until_mark(&mut events).contains(&KernelEvent::Node));
     });
