@@ -21,5 +21,9 @@ mod daemon {
     mod drift;
     mod files;
     mod flood;
+    mod life;
+    mod lifetimes;
     mod links;
+    mod log;
+    mod settings;
 }

@@ -1,7 +1,8 @@
 //! What people and programs do to files, and what becomes of the routes.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::node::{BROKEN, assert_ours, document, on_a_node, ours, spec, wait_for};
@@ -297,5 +298,29 @@ fn the_loser_of_a_conflict_takes_over_when_the_winner_goes() {
         srsync.document("a", &spec(1, 2));
         wait_for(&[(1, 2)]);
         assert_eq!(ours().len(), 2);
+    });
+}
+
+/// A daemon has given up the privilege to read whatever it likes.
+#[test]
+fn a_file_that_may_not_be_read_any_more_keeps_its_routes() {
+    on_a_node(|srsync| {
+        srsync.document("a", &spec(1, 2));
+        srsync.document("b", &spec(2, 2));
+        let daemon = Daemon::start(srsync, "");
+        let file = srsync.directory().join("a.yaml");
+        let allow = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        allow(0o000);
+        daemon.wait_for_condition("Invalid");
+        let findings = daemon.findings();
+        assert!(
+            findings[0].starts_with("a.yaml: cannot read the file: Permission denied"),
+            "{findings:?}"
+        );
+        srsync.document("b", &spec(2, 3));
+        wait_for(&[(1, 2), (2, 3)]);
+        allow(0o600);
+        daemon.wait_for_condition("Valid");
+        assert_ours(&[(1, 2), (2, 3)]);
     });
 }

@@ -51,7 +51,12 @@ impl Daemon {
 
     /// Another one in the place of this one, which must have ended: same socket, same log.
     pub fn launch_again(&mut self, srsync: &Srsync<'_>, flags: &str) {
-        self.process = spawn(srsync, &self.home, &[srsync.directory()], flags);
+        self.launch_again_on(srsync, &[srsync.directory()], flags);
+    }
+
+    /// The same on these paths.
+    pub fn launch_again_on(&mut self, srsync: &Srsync<'_>, paths: &[&Path], flags: &str) {
+        self.process = spawn(srsync, &self.home, paths, flags);
     }
 
     /// Its process number.
