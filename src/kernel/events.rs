@@ -98,20 +98,29 @@ impl Events {
     /// Waits for events, and returns those that are there by then, in their order; at most some
     /// hundred. May return none.
     ///
+    /// After an overflow the queue is emptied first: until then the kernel drops what is new without
+    /// another word (`netlink_overrun`, net/netlink/af_netlink.c), and whoever read the node in
+    /// between would miss it.
+    ///
     /// # Errors
     /// If the socket fails, which it does not by itself.
     pub fn wait(&mut self) -> Result<Vec<KernelEvent>, KernelError> {
         let mut events = Vec::new();
+        let mut overflow = false;
         let mut flags = MsgFlags::empty();
-        while events.len() < BATCH {
+        while overflow || events.len() < BATCH {
             match recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
+                Ok(_) if events.len() >= BATCH => {}
                 Ok(length) => self.read(length, &mut events),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,
-                Err(Errno::ENOBUFS) => events.push(KernelEvent::Overflow),
+                Err(Errno::ENOBUFS) => overflow = true,
                 Err(errno) => return Err(KernelError::Receive(errno.into())),
             }
             flags = MsgFlags::MSG_DONTWAIT;
+        }
+        if overflow {
+            events.push(KernelEvent::Overflow);
         }
         Ok(events)
     }
