@@ -68,7 +68,11 @@ impl ReadError {
                 "to read from another command, pipe it into standard input and give `-` as the path"
             }
             Self::Os(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                "let the user that srsync runs as read it (`chmod`, `chown`)"
+                // By number: asking for the name may mean asking a server, which a daemon cannot wait for.
+                let user = nix::unistd::geteuid();
+                return Some(format!(
+                    "srsync runs as user {user} here: let it read this (`chmod`, `chown`, `chgrp`)"
+                ));
             }
             _ => return None,
         };
