@@ -118,6 +118,10 @@ impl Daemon {
             self.tell(News::new(HappeningKind::PassFailed, Level::Error, message));
             self.service.status(format!("the last pass failed: {why}"));
         }
+        if self.running.ready.is_some() {
+            // A reload is over, too: what it says now is above.
+            self.service.ready();
+        }
         why
     }
 
