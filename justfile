@@ -11,6 +11,10 @@ build:
 test:
     unshare -rn cargo nextest run --locked
 
+# The service under a real systemd in a container, as root
+test-systemd: build
+    tests/systemd/run
+
 fmt:
     cargo fmt
 
