@@ -42,6 +42,7 @@ fn a_daemon_without_a_complete_pass_says_so() {
     running.polling = None;
     running.findings.clear();
     running.contested.clear();
+    running.contested_routes = 0;
     running.sources.truncate(1);
     if let Some(pass) = &mut running.last_pass {
         pass.error = Some("nothing was changed: the kernel did not answer".to_owned());
@@ -232,6 +233,7 @@ fn running(findings: Vec<Finding>) -> Running {
             changes: 0,
             error: Some("interrupted".to_owned()),
         }),
+        contested_routes: 2,
         contested: vec![
             ContestedRoute {
                 route: "192.0.2.0/24 metric 0 table main".to_owned(),

@@ -16,6 +16,9 @@ use crate::report::{
 };
 use crate::sync::{self, Held, SyncError};
 
+/// So many contested routes are shown one by one.
+const SHOWN: usize = 100;
+
 impl Daemon {
     /// Makes the kernel equal to the documents, as far as it can be done now.
     ///
@@ -201,7 +204,8 @@ impl Daemon {
     /// Shows everybody what is known now.
     pub(super) fn publish(&mut self) {
         let now = time();
-        let contested = self.contest.contested();
+        self.running.contested_routes = self.contest.contested().count();
+        let contested = self.contest.contested().take(SHOWN);
         let contested: Vec<ContestedRoute> = contested
             .map(|(key, undone)| ContestedRoute {
                 route: self.slot(key),

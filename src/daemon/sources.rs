@@ -1,13 +1,18 @@
 //! Reading the sources, watching them, and telling what is new about them.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::journal::{News, Place};
 use super::state::Daemon;
 use super::time;
+use crate::model::FileId;
 use crate::report::{Condition, Finding, HappeningKind, Level, SourceStatus, Trigger, plural};
 use crate::source::{self, Snapshot, SourceState, Watch};
-use crate::spec::{self, Diagnostic, Severity};
+use crate::spec::{self, Diagnostic, Severity, Span};
+
+/// So many mistakes are told one by one at once.
+const TOLD: usize = 20;
 
 impl Daemon {
     /// Watches what is to be watched, again where something was replaced. Where that cannot be done
@@ -85,9 +90,21 @@ impl Daemon {
                 news.push(News::new(HappeningKind::SourceInvalid, Level::Error, message).at(place));
             }
         }
-        let known = |diagnostic: &&Diagnostic| !before.diagnostics.contains(diagnostic);
-        for diagnostic in snapshot.diagnostics.iter().filter(known) {
-            news.extend(mistake(diagnostic, snapshot));
+        let known: HashSet<_> = before.diagnostics.iter().map(identity).collect();
+        let all = snapshot.diagnostics.iter();
+        let mistakes: Vec<News> = all
+            .filter(|diagnostic| !known.contains(&identity(diagnostic)))
+            .filter_map(|diagnostic| mistake(diagnostic, snapshot))
+            .collect();
+        let more = mistakes.len().saturating_sub(TOLD);
+        news.extend(mistakes.into_iter().take(TOLD));
+        if more > 0 {
+            let message = format!("and {more} more mistakes: `srsync status` shows them");
+            news.push(News::new(
+                HappeningKind::SourceInvalid,
+                Level::Error,
+                message,
+            ));
         }
         if self.wanted.incomplete.is_some() && snapshot.is_complete() {
             let message = "all sources can be read and are valid again";
@@ -112,6 +129,12 @@ impl Daemon {
         }
         news.into_iter().for_each(|news| self.tell(news));
     }
+}
+
+/// What tells a mistake from others.
+fn identity(diagnostic: &Diagnostic) -> (FileId, Option<Span>, &str) {
+    let span = diagnostic.spot.as_ref().map(|spot| spot.span);
+    (diagnostic.file, span, &diagnostic.message)
 }
 
 /// A mistake in a document, in one line.

@@ -111,7 +111,9 @@ pub struct Running {
     /// The last pass, complete or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassStatus>,
-    /// Routes that somebody keeps undoing.
+    /// How many routes somebody keeps undoing.
+    pub contested_routes: usize,
+    /// The first hundred of them.
     pub contested: Vec<ContestedRoute>,
     /// What was counted since the start.
     #[serde(skip)]

@@ -152,6 +152,17 @@ impl RunningText<'_> {
             }
             writeln!(f)?;
         }
+        match self
+            .running
+            .contested_routes
+            .saturating_sub(contested.len())
+        {
+            0 => {}
+            more => writeln!(
+                f,
+                "  … and {more} more; each is Failed below while it waits"
+            )?,
+        }
         writeln!(f)
     }
 

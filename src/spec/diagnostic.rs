@@ -22,7 +22,7 @@ pub enum Severity {
 }
 
 /// A piece of one line of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// The line, from 1.
     pub line: u32,

@@ -158,7 +158,7 @@ impl Families<'_> {
                 "srsync_contested_routes",
                 "Routes that somebody keeps undoing.",
             ),
-            running.contested.len(),
+            running.contested_routes,
         )?;
         let now = now();
         let sources = running.sources.iter();

@@ -113,6 +113,7 @@ fn running() -> Running {
             changes: 2,
             error: None,
         }),
+        contested_routes: 1,
         contested: vec![ContestedRoute {
             route: "192.0.2.0/24 metric 0 table main".to_owned(),
             undone: 3,
