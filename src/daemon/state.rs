@@ -344,9 +344,9 @@ impl Daemon {
                 }
             }
         }
+        self.schedule.want_pass_now(Trigger::Reload, now);
         self.arm();
         self.read_sources();
-        self.schedule.want_pass_now(Trigger::Reload, now);
     }
 
     fn take_settings(&mut self, mut settings: Settings, sources: Vec<PathBuf>, now: Instant) {

@@ -44,6 +44,25 @@ fn a_restart_changes_nothing() {
     });
 }
 
+/// A pass reads whole tables: one for each thing that happens, not two.
+#[test]
+fn a_start_and_a_reload_are_one_pass_each() {
+    on_a_node(|srsync| {
+        srsync.document("a", &spec(1, 2));
+        let daemon = Daemon::start(srsync, "");
+        let passes = || ["start", "sources", "reload"].map(|trigger| daemon.passes(trigger));
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(passes(), [1, 0, 0]);
+        daemon.while_it_sleeps(|| {
+            srsync.document("a", &spec(1, 3));
+            daemon.signal(Signal::SIGHUP);
+        });
+        wait_for(&[(1, 3)]);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(passes(), [1, 0, 1]);
+    });
+}
+
 #[test]
 fn ctrl_c_ends_it_as_well() {
     on_a_node(|srsync| {
