@@ -38,13 +38,37 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until the links that are set up are up and the kernel's own routes on them are there.
+/// Waits until the links that are set up are up and the kernel's own routes on them are there. Those
+/// of IPv6 come a moment later than links and addresses (a work queue, `addrconf_dad_work`).
 pub fn wait_for_links() {
     wait_until("all links are up", || {
         !ip("-o link show up").contains("state DOWN")
             && !dump().contains("linkdown")
             && !ip("addr show").contains("tentative")
+            && ipv6_is_there()
     });
+}
+
+/// Whether every IPv6 address and every link that carries packets has its route in table `local`.
+fn ipv6_is_there() -> bool {
+    let local = ip("-6 route show table local");
+    let has = |begin: String| local.lines().any(|line| line.starts_with(&begin));
+    let addresses = ip("-6 -o addr show");
+    let links = ip("-o link show up");
+    let address_is_there = |line: &str| {
+        let address = line.split_whitespace().nth(3);
+        let address = address.and_then(|address| address.split('/').next());
+        has(format!("local {} ", address.unwrap_or_default()))
+    };
+    let link_is_there = |line: &str| {
+        let name = line.split_whitespace().nth(1);
+        let name = name.and_then(|name| name.split([':', '@']).next());
+        let name = name.unwrap_or_default();
+        !line.contains("LOWER_UP")
+            || line.contains("LOOPBACK")
+            || has(format!("multicast ff00::/8 dev {name} "))
+    };
+    addresses.lines().all(address_is_there) && links.lines().all(link_is_there)
 }
 
 /// All routes and rules of both families, one a line, in the kernel's order, without what changes
