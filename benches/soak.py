@@ -26,6 +26,7 @@ SIDES = ["east", "west"]
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--pace", type=float, default=0.25, help="seconds between two deeds, on average")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--srsync", default="target/release/srsync")
     args = parser.parse_args()
@@ -198,7 +199,7 @@ class Soak:
                 deed = self.random.choice(deeds)
                 deed()
                 self.done[deed.__name__] = self.done.get(deed.__name__, 0) + 1
-                time.sleep(self.random.random() / 2)
+                time.sleep(2 * self.args.pace * self.random.random())
             if not self.check():
                 return 1
             rows.append(self.costs())
@@ -209,9 +210,10 @@ class Soak:
         self.daemon.terminate()
         third = max(1, len(rows) // 3)
         for what, column in (("memory", 0), ("descriptors", 1)):
-            first, last = (statistics.median(row[column] for row in part) for part in (rows[:third], rows[-third:]))
-            print(f"{what}: {first:.1f} in the first third, {last:.1f} in the last")
-            if last > 1.1 * first:
+            parts = (rows[:third], rows[third:-third] or rows, rows[-third:])
+            first, middle, last = (statistics.median(row[column] for row in part) for part in parts)
+            print(f"{what}: {first:.1f} in the first third, {middle:.1f} in the second, {last:.1f} in the last")
+            if last > 1.1 * middle:
                 return 1
         return self.daemon.wait()
 

@@ -152,7 +152,9 @@ fn work(plan: &Plan, refused: &Held) -> Vec<Work> {
                 Verdict::Replace { to: attrs, .. } | Verdict::Adopt { attrs, .. } => {
                     (WorkKind::Replace, attrs)
                 }
-                Verdict::Remove(attrs) => (WorkKind::Remove, attrs),
+                Verdict::Remove(attrs) | Verdict::Withdraw { attrs, .. } => {
+                    (WorkKind::Remove, attrs)
+                }
                 Verdict::Keep(_) | Verdict::Blocked(_) => return None,
             };
             let route = Route {
@@ -233,9 +235,9 @@ fn surprises(first: &Plan, after: &Plan, refused: &Held) -> Surprises {
                 state: State::Failed,
                 reason: refused.get(&row.key).cloned().unwrap_or_else(not_there),
                 occupant: match &row.verdict {
-                    Verdict::Replace { from: stays, .. } | Verdict::Remove(stays) => {
-                        Some(stays.clone())
-                    }
+                    Verdict::Replace { from: stays, .. }
+                    | Verdict::Withdraw { attrs: stays, .. }
+                    | Verdict::Remove(stays) => Some(stays.clone()),
                     _ => None,
                 },
             },

@@ -185,6 +185,7 @@ fn everything() -> Published {
     let observed = Snapshot::parse(&observed).unwrap();
     let observed = observed.to_observed(&names).unwrap();
     let inputs = Inputs {
+        steering: srsync::model::Steering::NONE,
         documents: &loaded.documents,
         policy: &policy,
         labels: &labels,

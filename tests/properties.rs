@@ -252,6 +252,7 @@ fn with_inputs<T>(documents: &[Document], policy: &Policy, run: impl Fn(&Inputs<
         labels: &Labels::new(),
         names: &Names::default(),
         files: &[file],
+        steering: srsync::model::Steering::NONE,
         incomplete: None,
     })
 }

@@ -66,6 +66,7 @@ fuzz_target!(|data: &[u8]| {
             labels: &Labels::new(),
             names: &names,
             files: &files,
+            steering: srsync::model::Steering::NONE,
             incomplete: None,
         };
         for node in [Observed::default(), small_node()] {

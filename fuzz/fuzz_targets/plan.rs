@@ -112,6 +112,7 @@ fuzz_target!(|case: Case| {
         labels: &Labels::from([("role".to_owned(), "egress".to_owned())]),
         names: &Names::default(),
         files: &[file],
+        steering: srsync::model::Steering::NONE,
         incomplete: None,
     };
     let plan = plan::plan(&inputs, &case.node);

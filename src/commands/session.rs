@@ -8,7 +8,7 @@ use super::output::Form;
 use super::{Exit, log, settings};
 use crate::cli::{Global, Paths};
 use crate::config::Settings;
-use crate::model::{LogLevel, Names, Observed, Policy};
+use crate::model::{LogLevel, Names, Observed, Policy, Steering};
 use crate::plan::{Inputs, ReasonCode, Removals};
 use crate::report::{Kind, Pass, Report};
 use crate::source::{self, Loaded};
@@ -99,6 +99,7 @@ impl Session {
             labels: &self.settings.labels,
             names: &self.names,
             files: &loaded.files,
+            steering: Steering::NONE,
             incomplete: None,
         }
     }

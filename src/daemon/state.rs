@@ -17,7 +17,7 @@ use super::service::Service;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
 use crate::config::Settings;
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
-use crate::model::{Names, RouteKey};
+use crate::model::{Names, RouteKey, Steering};
 use crate::plan::{self, Inputs};
 use crate::report::{Counters, HappeningKind, Level, Published, Running, Trigger};
 use crate::source::{Hint, Keeper, Snapshot, Watch};
@@ -56,6 +56,8 @@ pub(super) struct Wanted {
     pub(super) settings: Settings,
     pub(super) names: Arc<Names>,
     pub(super) snapshot: Snapshot,
+    /// Which gateways may be used, where they are watched.
+    pub(super) steering: Steering,
     /// Why the documents may not be all that is wanted.
     pub(super) incomplete: Option<String>,
     /// The addresses whose next hop documents use.
@@ -78,6 +80,7 @@ impl Wanted {
             labels: &self.settings.labels,
             names: &self.names,
             files: &self.snapshot.files,
+            steering: &self.steering,
             incomplete: self.incomplete.as_deref(),
         }
     }
@@ -150,6 +153,7 @@ impl Daemon {
                 settings,
                 names,
                 snapshot: Snapshot::default(),
+                steering: Steering::default(),
                 incomplete: None,
                 lookups: Vec::new(),
             },

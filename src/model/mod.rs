@@ -18,6 +18,7 @@ pub mod prefix_set;
 pub mod route;
 pub mod selector;
 pub mod state;
+pub mod steering;
 pub mod time;
 
 pub use document::{
@@ -35,4 +36,5 @@ pub use prefix_set::PrefixSet;
 pub use route::{NextHop, Route, RouteAttrs, RouteKey, RouteType};
 pub use selector::{Labels, NodeSelector};
 pub use state::State;
+pub use steering::{Steer, Steering};
 pub use time::Timestamp;

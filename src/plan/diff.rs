@@ -108,10 +108,7 @@ impl<'a> Differ<'a> {
     fn winner(&mut self, claim: &SlotClaim, ours: &[&ObservedRoute], foreign: &[&ObservedRoute]) {
         let verdict = match self.judge.judge(claim) {
             Ok(wanted) => self.compare(claim.key, wanted, (ours, foreign)),
-            Err(blocked) => Verdict::Blocked(Box::new(Blocked {
-                occupant: ours.first().map(|route| route.route.attrs.clone()),
-                ..blocked
-            })),
+            Err(blocked) => self.blocked(blocked, ours),
         };
         // More than one of ours in a slot (IPv6 allows it, and IPv4 by NLM_F_APPEND): one stays.
         // Equal ones are one route that a dump listed twice while others changed around it; to
@@ -133,6 +130,20 @@ impl<'a> Differ<'a> {
             warning,
         });
         self.remove(claim.key, &surplus);
+    }
+
+    /// What a document claims is never removed, unless it says itself that the route goes.
+    fn blocked(&self, blocked: Blocked, ours: &[&ObservedRoute]) -> Verdict {
+        match ours.first().map(|route| route.route.attrs.clone()) {
+            Some(attrs) if blocked.state == State::Withdrawn => Verdict::Withdraw {
+                attrs,
+                blocked: Box::new(blocked),
+            },
+            occupant => Verdict::Blocked(Box::new(Blocked {
+                occupant,
+                ..blocked
+            })),
+        }
     }
 
     fn compare(

@@ -32,8 +32,8 @@ impl Judge<'_> {
         }
         let way = match self.resolved[document].way(prefix.family()) {
             Some(Ok(way)) => way,
-            Some(Err(reason)) => return Err(pending(reason.clone())),
-            None => return Err(pending(Arc::new(no_way(prefix.family())))),
+            Some(Err(reason)) => return Err(unavailable(reason.clone())),
+            None => return Err(unavailable(Arc::new(no_way(prefix.family())))),
         };
         if let Some(captured) = way.gateways.iter().find(|g| captures(&prefix, g)) {
             return Err(refused(Arc::new(self_capture(&prefix, captured))));
@@ -67,9 +67,14 @@ fn refused(reason: Arc<Reason>) -> Blocked {
     }
 }
 
-fn pending(reason: Arc<Reason>) -> Blocked {
+/// There is no way at the moment.
+fn unavailable(reason: Arc<Reason>) -> Blocked {
+    let state = match reason.code {
+        ReasonCode::AllGatewaysDown => State::Withdrawn,
+        _ => State::Pending,
+    };
     Blocked {
-        state: State::Pending,
+        state,
         reason,
         occupant: None,
     }

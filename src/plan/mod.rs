@@ -25,7 +25,7 @@ pub use reason::{Reason, ReasonCode};
 
 use crate::model::{
     Document, FileName, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol,
-    RouteAttrs, RouteKey, State, TableId, Target,
+    RouteAttrs, RouteKey, State, Steering, TableId, Target,
 };
 
 /// Everything a plan is made from, except what the kernel has.
@@ -41,6 +41,8 @@ pub struct Inputs<'a> {
     pub names: &'a Names,
     /// For messages: how files are called, by `FileId`.
     pub files: &'a [FileName],
+    /// Which gateways may be used, where they are watched.
+    pub steering: &'a Steering,
     /// Why the documents may not be all that is wanted: then nothing is removed.
     pub incomplete: Option<&'a str>,
 }
@@ -79,6 +81,13 @@ pub enum Verdict {
     Remove(Arc<RouteAttrs>),
     /// Wanted, but it cannot or must not be.
     Blocked(Box<Blocked>),
+    /// Ours, and the document says that it goes for as long as all gateways are down.
+    Withdraw {
+        /// What is there.
+        attrs: Arc<RouteAttrs>,
+        /// What it is once it is gone.
+        blocked: Box<Blocked>,
+    },
 }
 
 /// Why a wanted route is not being installed.
@@ -146,7 +155,10 @@ impl Plan {
     /// Whether carrying out the plan changes this row's route.
     pub fn changes(&self, row: &Row) -> bool {
         match row.verdict {
-            Verdict::Add(_) | Verdict::Replace { .. } | Verdict::Adopt { .. } => true,
+            Verdict::Add(_)
+            | Verdict::Replace { .. }
+            | Verdict::Adopt { .. }
+            | Verdict::Withdraw { .. } => true,
             Verdict::Remove(_) => self.removals == Removals::Allowed,
             Verdict::Keep(_) | Verdict::Blocked(_) => false,
         }

@@ -48,6 +48,10 @@ pub enum ReasonCode {
     GatewayNotConnected,
     /// The gateway is an address of this node.
     GatewayIsLocal,
+    /// All gateways are down, and the document says that the route goes then.
+    AllGatewaysDown,
+    /// The gateway does not answer, or somebody took it out of use.
+    GatewayDown,
     /// The kernel does not reach the address of `gatewayLookup`.
     LookupUnreachable,
     /// The source address is not on this node.

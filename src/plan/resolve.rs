@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::document::{Gateways, Mode};
+use crate::model::document::{Gateways, Mode, OnAllDown};
 use crate::model::{
     Address, Document, Family, Gateway, IfIndex, InterfaceName, Link, Lookup, Metric, NextHop,
     Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, RouteType, Scope, TableId, Target, Tos,
@@ -77,7 +77,10 @@ pub(super) fn resolve(
             }
         }
         if let Target::Gateways(gateways) = &document.target {
-            entry.notes.extend(unchecked_note(gateways));
+            let watched = |family: &Family| inputs.steering.of(&document.id, *family).is_some();
+            if !Family::BOTH.iter().any(watched) {
+                entry.notes.extend(unchecked_note(gateways));
+            }
         }
     }
     resolved
@@ -128,7 +131,7 @@ impl<'a> Node<'a> {
             }
             Target::Lookup(address) => self.looked_up(*address, table)?,
             Target::ConfiguredLookup => self.looked_up(self.inputs.policy.gateway_lookup, table)?,
-            Target::Gateways(gateways) => self.through(gateways, family, table, notes)?,
+            Target::Gateways(gateways) => self.through(document, gateways, family, notes)?,
         };
         let of_family = |source: &IpAddr| Family::of(source) == family;
         attrs.source = document.source.filter(of_family);
@@ -143,19 +146,20 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// `failover`: the first gateway that can be used; `ecmp`: all that can.
+    /// `failover`: the first gateway that can be used; `ecmp`: all that can. Where none can, what
+    /// the document says about that.
     fn through(
         &self,
+        document: &Document,
         gateways: &Gateways,
         family: Family,
-        table: TableId,
         notes: &mut Vec<String>,
     ) -> Result<(RouteAttrs, Vec<Neighbour>), Reason> {
+        let table = claims::table(self.inputs, document);
+        let (candidates, mut unusable) = self.candidates(document, gateways, family);
         let mut hops = Vec::new();
         let mut neighbours = Vec::new();
-        let mut unusable = Vec::new();
-        let candidates = gateways.list.iter();
-        for gateway in candidates.filter(|g| Family::of(&g.address) == family) {
+        for gateway in candidates {
             match self.next_hop(gateway, table) {
                 Ok((hop, subnet)) => {
                     hops.push(hop);
@@ -171,13 +175,32 @@ impl<'a> Node<'a> {
             }
         }
         if hops.is_empty() {
-            return Err(all_unusable(unusable, family));
+            return all_down(gateways.on_all_down, unusable, family, notes);
         }
         let passed_over = unusable
             .iter()
             .map(|reason| format!("passed over: {reason}"));
         notes.extend(passed_over);
         Ok((RouteAttrs::unicast(hops), neighbours))
+    }
+
+    /// The gateways of a family that may be used, preferred first, and why others may not.
+    fn candidates<'g>(
+        &self,
+        document: &Document,
+        gateways: &'g Gateways,
+        family: Family,
+    ) -> (Vec<&'g Gateway>, Vec<Reason>) {
+        let Some(steer) = self.inputs.steering.of(&document.id, family) else {
+            let of_family = gateways.list.iter();
+            let of_family = of_family.filter(|gateway| Family::of(&gateway.address) == family);
+            return (of_family.collect(), Vec::new());
+        };
+        let candidates = steer.candidates.iter();
+        let candidates = candidates.filter_map(|index| gateways.list.get(*index));
+        let down = steer.down.values();
+        let down = down.map(|why| Reason::new(ReasonCode::GatewayDown, why.clone()));
+        (candidates.collect(), down.collect())
     }
 
     /// The hop to a gateway and the connected subnet that it is on.
@@ -438,6 +461,34 @@ fn link_down(link: &Link) -> Reason {
             link.name, link.name
         ),
     )
+}
+
+/// What becomes of the routes when no gateway can be used. A gateway that is this node itself is a
+/// mistake in the document or its selector, and nothing that has gone down.
+fn all_down(
+    says: OnAllDown,
+    unusable: Vec<Reason>,
+    family: Family,
+    notes: &mut Vec<String>,
+) -> Result<(RouteAttrs, Vec<Neighbour>), Reason> {
+    let are_down = unusable
+        .iter()
+        .all(|r| r.code != ReasonCode::GatewayIsLocal);
+    let reason = all_unusable(unusable, family);
+    match says {
+        OnAllDown::Blackhole if are_down => {
+            notes.push(format!(
+                "packets are dropped (onAllDown: blackhole): {reason}"
+            ));
+            let nowhere = RouteAttrs::without_hops(RouteType::Blackhole);
+            Ok((nowhere, Vec::new()))
+        }
+        OnAllDown::Withdraw if are_down => {
+            let message = format!("withdrawn (onAllDown: withdraw): {reason}");
+            Err(Reason::new(ReasonCode::AllGatewaysDown, message))
+        }
+        _ => Err(reason),
+    }
 }
 
 /// One reason out of those of all gateways.

@@ -26,7 +26,7 @@ const CHANGES: [Action; 4] = [Action::Add, Action::Replace, Action::Adopt, Actio
 
 /// All that keep a single route from being installed. (Node selectors keep whole documents away,
 /// the guards against mass removal hold back what nobody asks for.)
-const FAILURES: [ReasonCode; 14] = [
+const FAILURES: [ReasonCode; 16] = [
     ReasonCode::OtherDocument,
     ReasonCode::OtherOwner,
     ReasonCode::ProtectedSubnet,
@@ -36,6 +36,8 @@ const FAILURES: [ReasonCode; 14] = [
     ReasonCode::LinkDown,
     ReasonCode::GatewayNotConnected,
     ReasonCode::GatewayIsLocal,
+    ReasonCode::AllGatewaysDown,
+    ReasonCode::GatewayDown,
     ReasonCode::LookupUnreachable,
     ReasonCode::NoSourceAddress,
     ReasonCode::Kernel,

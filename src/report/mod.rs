@@ -65,6 +65,15 @@ impl Pass {
         let (mut rows, mut left) = (Vec::with_capacity(self.plan.rows.len()), Surprises::new());
         let allowed = self.plan.removals == Removals::Allowed;
         for (index, mut row) in self.plan.rows.into_iter().enumerate() {
+            if let Verdict::Withdraw { blocked, .. } = &row.verdict
+                && outcome
+                    .get(&index)
+                    .is_none_or(|end| end.state == blocked.state)
+            {
+                row.verdict = Verdict::Blocked(blocked.clone());
+                rows.push(row);
+                continue;
+            }
             if let Some(surprise) = outcome.get(&index) {
                 left.insert(rows.len(), surprise.clone());
                 rows.push(row);
@@ -239,6 +248,7 @@ fn view<'a>(pass: &'a Pass, index: usize, row: &'a Row) -> RowView<'a> {
         Verdict::Adopt { attrs, .. } => (Action::Adopt, Some(&**attrs)),
         Verdict::Remove(attrs) if plan.changes(row) => (Action::Remove, Some(&**attrs)),
         Verdict::Remove(attrs) => (Action::Withhold, Some(&**attrs)),
+        Verdict::Withdraw { attrs, .. } => (Action::Remove, Some(&**attrs)),
         Verdict::Blocked(_) => (Action::None, None),
     };
     let surprise = pass.outcome.as_ref().and_then(|ends| ends.get(&index));
@@ -250,7 +260,9 @@ fn view<'a>(pass: &'a Pass, index: usize, row: &'a Row) -> RowView<'a> {
     };
     let (state, reason) = match (surprise, &row.verdict, &pass.outcome) {
         (Some(surprise), ..) => (Some(surprise.state), Some(&*surprise.reason)),
-        (None, Verdict::Blocked(blocked), _) => (Some(blocked.state), Some(&*blocked.reason)),
+        (None, Verdict::Blocked(blocked) | Verdict::Withdraw { blocked, .. }, _) => {
+            (Some(blocked.state), Some(&*blocked.reason))
+        }
         (None, Verdict::Keep(_), _) => (Some(State::Installed), None),
         (None, Verdict::Remove(_), _) => match &plan.removals {
             Removals::Withheld(reason) => (None, Some(reason)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Action, Happening, Kind, Pass, Report, Selection};
-use crate::model::{Document, FileName, Labels, Names, Policy, Timestamp};
+use crate::model::{Document, FileName, Labels, Names, Policy, Steering, Timestamp};
 use crate::plan::{Inputs, Plan, ReasonCode, Removals};
 
 /// All that is shown of a daemon, made anew after each pass.
@@ -73,6 +73,7 @@ impl Published {
             labels: &self.labels,
             names: &self.names,
             files: &self.files,
+            steering: Steering::NONE,
             incomplete: self.incomplete.as_deref(),
         };
         show(&Report {

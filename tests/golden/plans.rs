@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use srsync::config::{Basis, Said, settle};
-use srsync::model::{Labels, LogLevel, Names, Policy};
+use srsync::model::{Labels, LogLevel, Names, Policy, Steering};
 use srsync::plan::{self, Inputs};
 use srsync::report::{Detail, Kind, Pass, Report, Style};
 use srsync::snapshot::Snapshot;
@@ -53,6 +53,7 @@ impl Planned {
             labels: &labels,
             names: &names,
             files: &loaded.files,
+            steering: Steering::NONE,
             incomplete: incomplete.as_deref(),
         };
         let pass = Pass {
@@ -77,6 +78,7 @@ impl Planned {
             labels: &self.labels,
             names: &self.names,
             files: &self.loaded.files,
+            steering: Steering::NONE,
             incomplete: self.incomplete.as_deref(),
         };
         show(&Report {

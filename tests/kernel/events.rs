@@ -7,7 +7,7 @@ use srsync::kernel::{Events, Kernel, KernelEvent, RouteEvent};
 use srsync::model::{Metric, Protocol, Route, RouteAttrs, RouteKey, RouteType, TableId};
 
 use super::build::OURS;
-use crate::support::tables::{at_once, quiet};
+use crate::support::tables::{at_once, quiet, wait_until};
 use crate::support::{in_namespace, ip, ip_batch, veth};
 
 fn blackhole(prefix: &str) -> Route {
@@ -122,8 +122,10 @@ fn links_addresses_rules_and_nexthops_are_heard() {
         let mut events = Events::open(&kernel).unwrap();
         let mut each = |command: &str| {
             ip(command);
-            let heard = until_mark(&mut events);
-            assert!(heard.contains(&KernelEvent::Node), "{command}: {heard:?}");
+            // IPv6 addresses come from a work queue, a little later.
+            wait_until(command, || {
+                until_mark(&mut events).contains(&KernelEvent::Node)
+            });
         };
         each("link add name east type veth peer name west");
         each("link set east up");

@@ -64,6 +64,7 @@ fn published_of(documents: &str, node: &str) -> Published {
     let (policy, labels) = (Policy::default(), Labels::default());
     let plan = plan::plan(
         &Inputs {
+            steering: srsync::model::Steering::NONE,
             documents: &loaded.documents,
             policy: &policy,
             labels: &labels,

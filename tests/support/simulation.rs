@@ -257,7 +257,7 @@ fn one_verdict_each(plan: &Plan, observed: &Observed, protocol: Protocol) {
                         && route.route.attrs == *attrs),
                 "a removal of what is not ours"
             ),
-            Verdict::Blocked(blocked) => {
+            Verdict::Blocked(blocked) | Verdict::Withdraw { blocked, .. } => {
                 assert_ne!(blocked.state, State::Installed);
                 assert!(!blocked.reason.message.is_empty());
             }
@@ -274,7 +274,7 @@ fn guards_hold(inputs: &Inputs<'_>, plan: &Plan, observed: &Observed) {
         let attrs = match &row.verdict {
             Verdict::Add(attrs) | Verdict::Keep(attrs) | Verdict::Adopt { attrs, .. } => attrs,
             Verdict::Replace { to, .. } => to,
-            Verdict::Remove(_) | Verdict::Blocked(_) => continue,
+            Verdict::Remove(_) | Verdict::Blocked(_) | Verdict::Withdraw { .. } => continue,
         };
         let prefix = row.key.prefix;
         let overlaps =
