@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use super::node::{BROKEN, assert_ours, document, on_a_node, wait_for};
 use crate::support::daemon::Daemon;
@@ -14,6 +16,8 @@ use crate::support::watch::Changes;
 struct Volume {
     directory: PathBuf,
     updates: u32,
+    /// Between the steps of an update.
+    pause: Duration,
 }
 
 impl Volume {
@@ -23,6 +27,7 @@ impl Volume {
         let mut volume = Self {
             directory,
             updates: 0,
+            pause: Duration::ZERO,
         };
         volume.update(files);
         volume
@@ -41,11 +46,13 @@ impl Volume {
         let old = fs::read_link(path("..data"));
         symlink(&version, path("..data_tmp")).unwrap();
         fs::rename(path("..data_tmp"), path("..data")).unwrap();
+        thread::sleep(self.pause);
         for (name, _) in files {
             if !path(name).is_symlink() {
                 symlink(format!("..data/{name}"), path(name)).unwrap();
             }
         }
+        thread::sleep(self.pause);
         for entry in fs::read_dir(&self.directory).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
@@ -53,6 +60,7 @@ impl Volume {
                 fs::remove_file(entry.path()).unwrap();
             }
         }
+        thread::sleep(self.pause);
         if let Ok(old) = old {
             fs::remove_dir_all(self.directory.join(old)).unwrap();
         }
@@ -84,10 +92,10 @@ fn fifty_updates_in_a_row_arrive_each_and_change_only_what_they_say() {
     });
 }
 
-/// New names get their links after the swap, and old ones lose theirs last: what is in the link
-/// counts, or a document would be missing for a moment.
+/// New names get their links after the swap, and old ones lose theirs last: were it not for what is
+/// behind the swapped link, a document would be missing for a moment, or be there twice.
 #[test]
-fn a_document_that_moves_to_another_key_never_loses_its_routes() {
+fn a_document_that_moves_to_another_key_is_never_missing() {
     on_a_node(|srsync| {
         let in_file = |name: &str| {
             let routes = (format!("{name}.yaml"), document("routes", 1, 2));
@@ -96,6 +104,8 @@ fn a_document_that_moves_to_another_key_never_loses_its_routes() {
         let mut volume = Volume::new(srsync, &in_file("z"));
         let daemon = Daemon::on(srsync, &[&volume.directory], "");
         let changes = Changes::watch();
+        // On a busy node there is time enough to look in between.
+        volume.pause = Duration::from_millis(200);
         for name in ["a", "b", "zz", "a"] {
             volume.update(&in_file(name));
             daemon.eventually("the document is in its new place", |status| {
@@ -106,7 +116,7 @@ fn a_document_that_moves_to_another_key_never_loses_its_routes() {
             });
         }
         assert_eq!(changes.count(), 0);
-        assert_eq!(daemon.findings(), [""; 0]);
+        assert_eq!(daemon.messages("sourceInvalid"), [""; 0]);
     });
 }
 
