@@ -169,6 +169,11 @@ pub struct RowView<'a> {
 }
 
 impl RowView<'_> {
+    /// Whether the route goes because all its gateways are down and its document says so.
+    pub fn is_withdrawn(&self) -> bool {
+        self.action == Action::Remove && self.state == Some(State::Withdrawn)
+    }
+
     /// Whether the route is not as it should be, for a reason that is in the row.
     pub fn is_problem(&self) -> bool {
         self.state.is_some_and(|state| state != State::Installed)
@@ -178,7 +183,7 @@ impl RowView<'_> {
 /// The numbers of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Rows by action; what did not succeed is counted by its state alone.
+    /// Rows by action; what did not succeed is counted by its state alone, what is withdrawn by both.
     pub actions: BTreeMap<Action, usize>,
     /// Routes by state.
     pub states: BTreeMap<State, usize>,
@@ -208,7 +213,7 @@ impl<'a> Report<'a> {
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         for view in self.rows() {
-            if !view.is_problem() {
+            if !view.is_problem() || view.is_withdrawn() {
                 *summary.actions.entry(view.action).or_default() += 1;
             }
             if let Some(state) = view.state {

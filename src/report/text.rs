@@ -138,7 +138,7 @@ impl Writer<'_> {
 
     fn route(&mut self, view: &RowView<'_>) -> io::Result<()> {
         let (sign, paint) = match view.action {
-            _ if view.is_problem() => ("!", colour(AnsiColor::Red)),
+            _ if view.is_problem() && !view.is_withdrawn() => ("!", colour(AnsiColor::Red)),
             Action::Add => ("+", colour(AnsiColor::Green)),
             Action::Replace => ("~", colour(AnsiColor::Yellow)),
             Action::Adopt => ("^", colour(AnsiColor::Cyan)),
