@@ -56,6 +56,49 @@ fn while_a_link_is_down_the_gateway_on_another_one_is_used() {
     });
 }
 
+/// Fail closed: packets must not leave by the default route while the gateway's link is down.
+#[test]
+fn with_blackhole_packets_are_dropped_while_no_gateway_can_be_used() {
+    on_a_changing_node(|srsync| {
+        srsync.document("a", &format!("{}, onAllDown: blackhole", spec(1, 2)));
+        let daemon = Daemon::start(srsync, "");
+        wait_for(&[(1, 2)]);
+        ip("link set east down");
+        for (family, prefix) in [("-4", BOTH[0]), ("-6", BOTH[1])] {
+            wait_until("packets are dropped", || {
+                ip(&format!("{family} route show proto 83 {prefix}")).starts_with("blackhole")
+            });
+            daemon.wait_for_state(prefix, "Installed");
+        }
+        ip("link set east up");
+        address("fd00:1::1/64", "east");
+        wait_for(&[(1, 2)]);
+    });
+}
+
+/// Fail open: the route goes, so that the next one that matches is used; also one that the kernel
+/// would have left.
+#[test]
+fn with_withdraw_the_route_goes_while_no_gateway_can_be_used() {
+    on_a_changing_node(|srsync| {
+        srsync.document(
+            "a",
+            "destinations: [198.18.1.0/24], gateways: [{address: 10.0.1.2}], onAllDown: withdraw",
+        );
+        let daemon = Daemon::start(srsync, "");
+        wait_until("it is there", || !ours().is_empty());
+        // The subnet goes, the link stays: the kernel would keep the route.
+        ip("addr add 10.9.9.1/24 dev east");
+        ip("addr del 10.0.1.1/24 dev east");
+        let said = daemon.wait_for_state("198.18.1.0/24", "Withdrawn");
+        assert!(said.contains("onAllDown: withdraw"), "{said}");
+        wait_until("it is gone", || ours().is_empty());
+        address("10.0.1.1/24", "east");
+        wait_until("it is back", || !ours().is_empty());
+        daemon.wait_for_state("198.18.1.0/24", "Installed");
+    });
+}
+
 #[test]
 fn an_address_that_is_removed_takes_its_gateways_and_brings_them_back() {
     on_a_changing_node(|srsync| {
