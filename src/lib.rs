@@ -6,6 +6,7 @@
 //! main → commands → daemon → sync → { kernel, report } → plan → model
 //!                   daemon → source → spec → model
 //!                   daemon → status → report
+//!                   daemon → gateway → model
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! - [`commands`]: one file per verb.
 //! - [`config`]: settings and their defaults.
 //! - [`daemon`]: one kind of event, one loop, one state.
+//! - [`gateway`]: which of several gateways works, and which carries. Pure.
 //! - [`kernel`]: netlink: reads a node, changes its routes, hears what happens to it.
 //! - [`model`]: pure types.
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
@@ -29,6 +31,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod gateway;
 pub mod kernel;
 pub mod model;
 pub mod plan;
