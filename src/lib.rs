@@ -7,6 +7,7 @@
 //!                   daemon → source → spec → model
 //!                   daemon → status → report
 //!                   daemon → gateway → model
+//!                   daemon → probe → { kernel, model }
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
 //! - [`privileges`]: giving up what a daemon does not need.
 //! - [`rehearsal`]: a made-up node for `srsync try`. Pure.
+//! - [`probe`]: asks gateways whether they are alive.
 //! - [`report`]: what a pass says, as text and data.
 //! - [`snapshot`]: a node as a file.
 //! - [`source`]: paths → all their documents, complete or with what is missing.
@@ -36,6 +38,7 @@ pub mod kernel;
 pub mod model;
 pub mod plan;
 pub mod privileges;
+pub mod probe;
 pub mod rehearsal;
 pub mod report;
 pub mod snapshot;

@@ -60,11 +60,16 @@ pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, Ker
 /// If the kernel could not be read completely.
 pub fn preview(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> {
     let observed = observe(kernel, inputs).map_err(SyncError::Before)?;
-    Ok(Pass {
+    Ok(planned(inputs, observed))
+}
+
+/// What [`carry_through`] would do about a node as it was just observed.
+pub fn planned(inputs: &Inputs<'_>, observed: Observed) -> Pass {
+    Pass {
         plan: plan::plan(inputs, &observed),
         outcome: None,
         links: observed.links,
-    })
+    }
 }
 
 /// Makes the kernel's routes equal to the documents, as far as it can be done.
@@ -77,7 +82,7 @@ pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> 
     carry_through(kernel, inputs, pass, Held::new())
 }
 
-/// Carries out what [`preview`] planned a moment ago, except for the slots in `held`, which are
+/// Carries out what [`preview`] or [`planned`] said a moment ago, except for the slots in `held`, which are
 /// reported as failed for the reason given.
 ///
 /// # Errors

@@ -25,11 +25,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sync", &["kernel", "report", "plan", "model"]),
     ("status", &["report", "model"]),
     ("privileges", &[]),
+    ("probe", &["kernel", "model"]),
     (
         "daemon",
         &[
             "config",
             "gateway",
+            "probe",
             "privileges",
             "status",
             "sync",
@@ -76,7 +78,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("use notify::", &["source"]),
     ("prometheus_client", &["status"]),
     ("sd_notify", &["daemon"]),
-    ("tokio::", &["daemon", "status", "commands"]),
+    ("tokio::", &["daemon", "probe", "status", "commands"]),
     ("std::fs", &["source", "kernel", "commands", "status"]),
     ("std::net::TcpStream", &[]),
     ("std::process::Command", &[]),

@@ -19,6 +19,7 @@ mod daemon {
     mod contested;
     mod directory;
     mod drift;
+    mod failover;
     mod files;
     mod flood;
     mod life;

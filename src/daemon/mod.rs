@@ -8,11 +8,13 @@
 //! - `state`: the loop's state, and what each event does to it.
 //! - `schedule`, `contest`, `relevance`: decisions about time, about those who undo our routes, and
 //!   about which news matters. Pure.
+//! - `gateways`: what probes say of gateways, and which of them carry.
 //! - `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
 
 mod contest;
+mod gateways;
 mod journal;
 mod news;
 mod pass;
@@ -31,6 +33,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::config::Settings;
 use crate::kernel::{KernelError, KernelEvent};
 use crate::model::{Names, Timestamp};
+use crate::probe::Probed;
 use crate::source::Hint;
 use crate::status::{Listeners, Request};
 
@@ -90,6 +93,8 @@ enum Event {
     Deaf(KernelError),
     /// Something moved near a source.
     Sources(Hint),
+    /// A probe of a gateway has ended.
+    Probed(Probed),
     /// Somebody asks for something through the socket.
     Request(Request),
     /// Read config and sources again (SIGHUP).

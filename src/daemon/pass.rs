@@ -56,8 +56,13 @@ impl Daemon {
     }
 
     fn synchronise(&mut self, now: Instant) -> Result<Pass, SyncError> {
+        let observed = sync::observe(&mut self.kernel, &self.wanted.inputs());
+        let observed = observed.map_err(SyncError::Before)?;
+        let steered = self.gateways.steer(&self.wanted.inputs(), &observed, now);
+        self.wanted.steering = steered.steering;
+        steered.news.into_iter().for_each(|news| self.tell(news));
         let inputs = self.wanted.inputs();
-        let planned = sync::preview(&mut self.kernel, &inputs)?;
+        let planned = sync::planned(&inputs, observed);
         let mut contested = Vec::new();
         for key in undone(&self.published, &inputs, &planned) {
             // What the kernel took, with a link or an address, nobody contests.
@@ -94,9 +99,10 @@ impl Daemon {
         let changed = told.changed();
         self.tell_changes(told);
         self.tell_removals(&before.pass.plan.removals);
-        if let Some(next) = self.contest.next(Instant::now()) {
-            self.schedule.retry_at(next);
-        }
+        let next = [self.contest.next(Instant::now()), self.gateways.next()];
+        next.into_iter()
+            .flatten()
+            .for_each(|next| self.schedule.retry_at(next));
         let summary = self.summary();
         if !known {
             self.running.ready = Some(time());

@@ -1,6 +1,6 @@
 //! The state of a daemon, and what each event does to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::sync::{broadcast, watch};
 
 use super::contest::Contest;
+use super::gateways::Gateways;
 use super::journal::{Journal, News};
 use super::relevance::Concern;
 use super::schedule::Schedule;
@@ -37,6 +38,7 @@ pub(super) struct Daemon {
     pub(super) kernel: Kernel,
     pub(super) schedule: Schedule,
     pub(super) contest: Contest,
+    pub(super) gateways: Gateways,
     pub(super) culprits: Culprits,
     pub(super) journal: Journal,
     pub(super) running: Running,
@@ -133,6 +135,7 @@ impl Daemon {
             &names,
         ));
         let (publisher, published_now) = watch::channel(published.clone());
+        let (probes, probes_wanted) = watch::channel(BTreeSet::new());
         let heartbeat = Arc::new(Heartbeat::new());
         let requests = sender.clone();
         threads::serve(
@@ -145,6 +148,7 @@ impl Daemon {
                 // caller is told.
                 requests: Arc::new(move |request| drop(requests.try_send(Event::Request(request)))),
             },
+            probes_wanted,
             sender.clone(),
         )?;
         let schedule = Schedule::new(settings.debounce, settings.resync_interval, now);
@@ -163,6 +167,7 @@ impl Daemon {
             kernel,
             schedule,
             contest: Contest::default(),
+            gateways: Gateways::new(probes),
             culprits: Culprits::default(),
             journal: Journal::new(listeners),
             running: Running {
@@ -233,6 +238,13 @@ impl Daemon {
                 self.tell(News::new(HappeningKind::PassFailed, Level::Error, message));
             }
             Event::Sources(hint) => self.source_moved(hint, now),
+            Event::Probed(probed) => {
+                let news = self.gateways.probed(&probed, now);
+                if !news.is_empty() {
+                    self.schedule.want_pass_now(Trigger::Gateways, now);
+                }
+                news.into_iter().for_each(|news| self.tell(news));
+            }
             Event::Request(Request::Reload { by, answer }) => {
                 self.waiting.push(answer);
                 self.reload(Some(&by), now);

@@ -1,6 +1,7 @@
 //! Those who listen while the loop works: to the kernel, to signals, to people on sockets. They
 //! hand on what they hear and decide nothing.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread;
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{DaemonError, Event};
 use crate::kernel::Events;
+use crate::probe::{self, Target};
 use crate::status::{self, Feed, Listeners};
 
 /// Hands on the kernel's news. Waits while the loop is behind; see [`super::WAITING`].
@@ -34,11 +37,12 @@ pub(super) fn hear_kernel(
     spawn("kernel-events", listen)
 }
 
-/// Serves sockets and hears signals, on a thread of its own: a pass of a second does not keep
-/// `srsync status` waiting.
+/// Serves sockets, hears signals and probes gateways, on a thread of its own: a pass of a second does
+/// not keep `srsync status` waiting, nor a probe.
 pub(super) fn serve(
     listeners: Listeners,
     feed: Feed,
+    probes: watch::Receiver<BTreeSet<Target>>,
     sender: SyncSender<Event>,
 ) -> Result<(), DaemonError> {
     let start = |source| DaemonError::Start {
@@ -53,8 +57,15 @@ pub(super) fn serve(
         Signals::hear().map_err(start)?
     };
     spawn("status", move || {
+        let probed = sender.clone();
+        // A loop that is that far behind learns from the next one.
+        let tell = move |outcome| drop(probed.try_send(Event::Probed(outcome)));
         runtime.block_on(async {
-            tokio::join!(status::serve(listeners, feed), signals.hand_on(sender));
+            tokio::join!(
+                status::serve(listeners, feed),
+                probe::run(probes, tell),
+                signals.hand_on(sender)
+            );
         });
     })
 }

@@ -61,6 +61,16 @@ pub enum Standing {
     LinkDown(Arc<str>),
 }
 
+impl Standing {
+    /// Why it does not work, if it does not.
+    pub fn obstacle(&self) -> Option<&str> {
+        match self {
+            Self::Down(why) | Self::LinkDown(why) => Some(why),
+            Self::Settled | Self::Working { .. } | Self::Unproven => None,
+        }
+    }
+}
+
 /// What somebody decided about a gateway by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Will {

@@ -10,6 +10,7 @@
 //! - `route`: route messages to and from the model.
 //! - `observe`, `apply`: the two things this module is for.
 //! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
+//! - [`Neighbours`]: who answers on a link, for health checks; on a socket of its own as well.
 //! - [`lock`]: one writer per network namespace and protocol number.
 //! - [`sandbox`], `scene`: a namespace of its own that looks like a node, for `srsync try`.
 
@@ -17,6 +18,7 @@ mod apply;
 mod error;
 mod events;
 pub mod lock;
+mod neighbour;
 mod observe;
 mod route;
 pub mod sandbox;
@@ -29,6 +31,7 @@ use crate::model::Route;
 pub use error::{KernelError, Refusal};
 pub use events::{Events, KernelEvent, RouteEvent};
 pub use lock::{Lock, LockError};
+pub use neighbour::{Neighbour, Neighbours};
 pub use observe::{Interest, Tables};
 pub use wire::Malformed;
 

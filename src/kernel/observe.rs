@@ -182,7 +182,11 @@ fn read_routes(
 /// (`inet6_rtm_getroute`, net/ipv6/route.c, when `rt->from` is gone).
 const LOOKUP_ATTEMPTS: u32 = 3;
 
-fn look_up(netlink: &mut Netlink, address: IpAddr) -> Result<Option<Lookup>, KernelError> {
+/// How the kernel would reach an address, if it would.
+pub(super) fn look_up(
+    netlink: &mut Netlink,
+    address: IpAddr,
+) -> Result<Option<Lookup>, KernelError> {
     for _ in 1..LOOKUP_ATTEMPTS {
         match look_up_once(netlink, address)? {
             None if address.is_ipv6() => {}

@@ -176,7 +176,7 @@ pub enum OnAllDown {
 }
 
 /// How the health of a gateway is found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HealthCheck {
     /// What is sent.
     pub probe: Probe,
@@ -195,7 +195,7 @@ pub struct HealthCheck {
 }
 
 /// What a health check sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Probe {
     /// ICMP or ICMPv6 echo.
     Icmp,

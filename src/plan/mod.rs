@@ -22,6 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use reason::{Reason, ReasonCode};
+pub use resolve::Reach;
 
 use crate::model::{
     Document, FileName, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol,
@@ -198,6 +199,18 @@ pub fn inventory(observed: &Observed, protocol: Protocol) -> Plan {
         removals: Removals::Allowed,
         documents: Vec::new(),
     }
+}
+
+/// How this node could use each gateway of the documents that are for it and that `of_interest`
+/// names.
+pub fn reach(
+    inputs: &Inputs<'_>,
+    observed: &Observed,
+    of_interest: impl Fn(&Document) -> bool,
+) -> Vec<Reach> {
+    let selected = claims::select(inputs);
+    let claims = claims::claims(inputs, &selected);
+    resolve::reach(inputs, &selected, &claims, observed, of_interest)
 }
 
 /// Compares what is wanted with what is there.

@@ -86,6 +86,46 @@ pub(super) fn resolve(
     resolved
 }
 
+/// A gateway of a document, as this node could use it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Index into [`Inputs::documents`].
+    pub document: u32,
+    /// Its place in the document's list of gateways.
+    pub gateway: usize,
+    /// Why it cannot be used, if it cannot: its link is down, or it is on no connected subnet.
+    pub obstacle: Option<Reason>,
+}
+
+/// How this node could use each gateway of the selected documents that `of_interest` names.
+pub(super) fn reach(
+    inputs: &Inputs<'_>,
+    selected: &Selected,
+    claims: &[SlotClaim],
+    observed: &Observed,
+    of_interest: impl Fn(&Document) -> bool,
+) -> Vec<Reach> {
+    let node = Node::new(inputs, claims, observed);
+    let mut reaches = Vec::new();
+    for (document, wanted) in claims::selected_documents(inputs, selected) {
+        let Target::Gateways(gateways) = &wanted.target else {
+            continue;
+        };
+        if !of_interest(wanted) {
+            continue;
+        }
+        let table = claims::table(inputs, wanted);
+        for (gateway, described) in gateways.list.iter().enumerate() {
+            reaches.push(Reach {
+                document,
+                gateway,
+                obstacle: node.next_hop(described, table).err(),
+            });
+        }
+    }
+    reaches
+}
+
 /// What is known of the node, arranged for looking up gateways.
 struct Node<'a> {
     inputs: &'a Inputs<'a>,

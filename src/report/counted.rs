@@ -11,11 +11,12 @@ use super::{Action, Counters, Trigger};
 use crate::plan::ReasonCode;
 
 /// All that make a pass happen.
-const TRIGGERS: [Trigger; 7] = [
+const TRIGGERS: [Trigger; 8] = [
     Trigger::Start,
     Trigger::Sources,
     Trigger::Kernel,
     Trigger::Overflow,
+    Trigger::Gateways,
     Trigger::Resync,
     Trigger::Reload,
     Trigger::Retry,

@@ -107,6 +107,14 @@ pub enum HappeningKind {
     Contested,
     /// Nobody undoes it any more.
     Settled,
+    /// A gateway does not work any more.
+    GatewayDown,
+    /// A gateway works.
+    GatewayUp,
+    /// The traffic of a document goes another way.
+    Failover,
+    /// The node reaches none of its witnesses, or one again.
+    Isolation,
     /// The kernel told more than could be heard; everything was compared.
     Overflow,
     /// A pass could not be completed; it is tried again.

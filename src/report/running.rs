@@ -217,6 +217,8 @@ pub enum Trigger {
     Kernel,
     /// The kernel told more than could be heard.
     Overflow,
+    /// A gateway went down or came back.
+    Gateways,
     /// It was time for the periodic comparison.
     Resync,
     /// Somebody asked for it.
@@ -233,6 +235,7 @@ impl Trigger {
             Self::Sources => "sources",
             Self::Kernel => "kernel",
             Self::Overflow => "overflow",
+            Self::Gateways => "gateways",
             Self::Resync => "resync",
             Self::Reload => "reload",
             Self::Retry => "retry",

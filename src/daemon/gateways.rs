@@ -1,0 +1,455 @@
+//! The gateways that documents want watched: what probes say of them, and which of them carry.
+//!
+//! Owns the memory between two decisions; the decisions themselves are `gateway`'s, and pure. Probes
+//! run elsewhere and come in as events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::journal::News;
+use crate::gateway::{
+    Carry, Decider, Decision, Health, Loss, Member, Outcome, Rules, Set, Settings, Turn, Via, Will,
+    Witnesses,
+};
+use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
+use crate::model::{
+    Document, DocumentId, Family, Gateway, InterfaceName, Metric, Observed, RouteKey, Steer,
+    Steering, TableId, Target as Way,
+};
+use crate::plan::{self, Inputs, Reach};
+use crate::probe::{self, Probed, Target};
+use crate::report::{HappeningKind, Level};
+
+/// For a gateway without a check of its own beside others that have one.
+const HOLD_DOWN: Duration = Duration::from_secs(10);
+
+/// All gateways that are watched, and what carries.
+pub(super) struct Gateways {
+    probes: watch::Sender<BTreeSet<Target>>,
+    known: Known,
+    /// When a decision ends without any news.
+    next: Option<Instant>,
+}
+
+/// What is remembered from one decision to the next.
+#[derive(Default)]
+struct Known {
+    healths: BTreeMap<Watched, Health>,
+    witnesses: BTreeMap<Witnessed, Witnesses>,
+    deciders: BTreeMap<(DocumentId, Family), Decider>,
+}
+
+/// One gateway as it is watched: the same for all documents that want the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Watched {
+    address: IpAddr,
+    interface: Option<InterfaceName>,
+    source: Option<IpAddr>,
+    check: Option<HealthCheck>,
+    table: TableId,
+    witnesses: Option<Witnessed>,
+}
+
+/// Witnesses, and how they are asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Witnessed {
+    addresses: Vec<IpAddr>,
+    check: HealthCheck,
+}
+
+/// What steering came to.
+#[derive(Default)]
+pub(super) struct Steered {
+    pub(super) steering: Steering,
+    pub(super) news: Vec<News>,
+}
+
+/// Whether somebody wants the gateways of this document watched.
+fn is_watched(document: &Document) -> bool {
+    listed(document).is_some_and(|listed| listed.list.iter().any(|gateway| gateway.check.is_some()))
+}
+
+fn listed(document: &Document) -> Option<&Listed> {
+    match &document.target {
+        Way::Gateways(listed) => Some(listed),
+        _ => None,
+    }
+}
+
+impl Gateways {
+    pub(super) fn new(probes: watch::Sender<BTreeSet<Target>>) -> Self {
+        Self {
+            probes,
+            known: Known::default(),
+            next: None,
+        }
+    }
+
+    /// When to steer again, if nothing happens.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// A probe has ended. Returns what is new by that; if anything is, it is time to steer.
+    pub(super) fn probed(&mut self, probed: &Probed, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
+        let answered = matches!(probed.outcome, probe::Outcome::Answered { .. });
+        let Known {
+            healths, witnesses, ..
+        } = &mut self.known;
+        for (witnessed, witnesses) in witnesses.iter_mut() {
+            let asks = witnessed.targets().any(|target| target == *probed.target);
+            let turned = asks.then(|| witnesses.probe(probed.target.gateway, answered, now));
+            news.extend(
+                turned
+                    .flatten()
+                    .map(|isolated| isolation(isolated, witnessed)),
+            );
+        }
+        let nobody = Witnesses::new([], 1);
+        for (watched, health) in healths {
+            if watched.target().as_ref() != Some(&*probed.target) {
+                continue;
+            }
+            let witnesses = watched.witnesses.as_ref().and_then(|w| witnesses.get(w));
+            let turn = health.probe(outcome(probed), witnesses.unwrap_or(&nobody), now);
+            news.extend(turn.map(|turn| turned(watched, &turn)));
+        }
+        news
+    }
+
+    /// Decides which gateways carry, by what is known of them and of this node now, and asks for the
+    /// probes that it takes.
+    pub(super) fn steer(
+        &mut self,
+        inputs: &Inputs<'_>,
+        observed: &Observed,
+        now: Instant,
+    ) -> Steered {
+        let reaches = plan::reach(inputs, observed, is_watched);
+        // What nobody watches any more is forgotten.
+        let mut work = Work {
+            inputs,
+            observed,
+            now,
+            before: std::mem::take(&mut self.known),
+            known: &mut self.known,
+            next: None,
+            steered: Steered::default(),
+        };
+        for of_document in reaches.chunk_by(|a, b| a.document == b.document) {
+            work.document(of_document);
+        }
+        let Work { next, steered, .. } = work;
+        self.next = next;
+        self.ask();
+        steered
+    }
+
+    /// Asks for the probes of everything that is watched.
+    fn ask(&self) {
+        let gateways = self.known.healths.keys().filter_map(Watched::target);
+        let witnesses = self.known.witnesses.keys().flat_map(Witnessed::targets);
+        let targets: BTreeSet<Target> = gateways.chain(witnesses).collect();
+        self.probes.send_if_modified(|wanted| {
+            let differs = *wanted != targets;
+            *wanted = targets;
+            differs
+        });
+    }
+}
+
+/// Steering, document by document.
+struct Work<'a> {
+    inputs: &'a Inputs<'a>,
+    observed: &'a Observed,
+    now: Instant,
+    /// What was known before.
+    before: Known,
+    /// What of it is still of use.
+    known: &'a mut Known,
+    next: Option<Instant>,
+    steered: Steered,
+}
+
+/// A gateway of a document: its place in the list, and what a decision needs to know of it.
+type Listing = (usize, Member);
+
+impl Work<'_> {
+    fn document(&mut self, reaches: &[Reach]) {
+        let index = reaches.first().map_or(0, |reach| reach.document as usize);
+        let inputs = self.inputs;
+        let Some(document) = inputs.documents.get(index) else {
+            return;
+        };
+        let Some(listed) = listed(document) else {
+            return;
+        };
+        let witnessed = witnessed(listed);
+        if let Some(witnessed) = &witnessed {
+            self.witnesses(witnessed);
+        }
+        for family in Family::BOTH {
+            let mut listings = Vec::new();
+            for reach in reaches {
+                let gateway = listed.list.get(reach.gateway);
+                let Some(gateway) = gateway.filter(|g| Family::of(&g.address) == family) else {
+                    continue;
+                };
+                let watched = Watched {
+                    address: gateway.address,
+                    interface: gateway.interface.clone(),
+                    source: document
+                        .source
+                        .filter(|source| Family::of(source) == family),
+                    check: gateway.check.clone(),
+                    table: document.table.unwrap_or(inputs.policy.table),
+                    witnesses: witnessed.clone(),
+                };
+                listings.push((reach.gateway, self.member(watched, reach, gateway)));
+            }
+            if !listings.is_empty() {
+                let isolated = witnessed.as_ref().is_some_and(|w| self.isolated(w));
+                self.decide(document, family, &listings, isolated);
+            }
+        }
+    }
+
+    /// Goes on listening to witnesses, or begins to.
+    fn witnesses(&mut self, witnessed: &Witnessed) {
+        let before = self.before.witnesses.remove(witnessed);
+        let fresh = || Witnesses::new(witnessed.addresses.iter().copied(), witnessed.check.fall);
+        let entry = self.known.witnesses.entry(witnessed.clone());
+        entry.or_insert_with(|| before.unwrap_or_else(fresh));
+    }
+
+    fn isolated(&self, witnessed: &Witnessed) -> bool {
+        let witnesses = self.known.witnesses.get(witnessed);
+        witnesses.is_some_and(Witnesses::isolated)
+    }
+
+    /// What a decision needs to know of a gateway, whose link counts at once.
+    fn member(&mut self, watched: Watched, reach: &Reach, gateway: &Gateway) -> Member {
+        let before = self.before.healths.remove(&watched);
+        let entry = self.known.healths.entry(watched.clone());
+        let health = entry.or_insert_with(|| before.unwrap_or_else(|| watched.health()));
+        let turn = match &reach.obstacle {
+            Some(reason) => health.link_down(reason.message.as_str(), self.now),
+            None => health.link_up(self.now),
+        };
+        self.steered
+            .news
+            .extend(turn.map(|turn| turned(&watched, &turn)));
+        Member {
+            via: Via::from(gateway),
+            standing: health.standing(self.now),
+            will: Will::Auto,
+            hold_down: health.hold_down(),
+        }
+    }
+
+    fn decide(
+        &mut self,
+        document: &Document,
+        family: Family,
+        listings: &[Listing],
+        isolated: bool,
+    ) {
+        let Some(listed) = listed(document) else {
+            return;
+        };
+        let key = (document.id.clone(), family);
+        let before = self.before.deciders.remove(&key);
+        let mut decider = before
+            .unwrap_or_else(|| Decider::new(found(document, family, self.inputs, self.observed)));
+        let members: Vec<Member> = listings.iter().map(|(_, member)| member.clone()).collect();
+        let set = Set {
+            settings: Settings::from(listed),
+            members: &members,
+            isolated,
+        };
+        let decision = decider.decide(&set, self.now);
+        self.known.deciders.insert(key, decider);
+        self.steered.news.extend(switched(document, &decision));
+        self.next = [self.next, decision.next].into_iter().flatten().min();
+        let steer = steer(&decision, listings);
+        self.steered
+            .steering
+            .set(document.id.clone(), family, steer);
+    }
+}
+
+impl Watched {
+    fn target(&self) -> Option<Target> {
+        Some(Target {
+            gateway: self.address,
+            interface: self.interface.clone(),
+            source: self.source,
+            check: self.check.clone()?,
+        })
+    }
+
+    fn health(&self) -> Health {
+        match &self.check {
+            Some(check) => Health::watched(Rules::from(check), probes(check, self.address)),
+            None => Health::unwatched(HOLD_DOWN),
+        }
+    }
+}
+
+impl Witnessed {
+    fn targets(&self) -> impl Iterator<Item = Target> {
+        self.addresses.iter().map(|address| Target {
+            gateway: *address,
+            interface: None,
+            source: None,
+            check: self.check.clone(),
+        })
+    }
+}
+
+/// The witnesses of a document. They are pinged as often as its gateways are probed.
+fn witnessed(listed: &Listed) -> Option<Witnessed> {
+    let checks = listed
+        .list
+        .iter()
+        .filter_map(|gateway| gateway.check.as_ref());
+    let check = checks.min_by_key(|check| check.interval)?;
+    (!listed.witness.is_empty()).then(|| Witnessed {
+        addresses: listed.witness.clone(),
+        check: HealthCheck {
+            probe: Probe::Icmp,
+            targets: Vec::new(),
+            ..check.clone()
+        },
+    })
+}
+
+/// What is sent, in words that can follow a number.
+fn probes(check: &HealthCheck, gateway: IpAddr) -> String {
+    let to = match check.targets.as_slice() {
+        [] => gateway.to_string(),
+        targets => {
+            let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            format!("{} (for gateway {gateway})", targets.join(" and "))
+        }
+    };
+    match &check.probe {
+        Probe::Icmp => format!("ICMP probes to {to}"),
+        Probe::Tcp { port } => format!("TCP probes of port {port} of {to}"),
+        Probe::Http { port, path, .. } => format!("HTTP probes of {path} at port {port} of {to}"),
+        Probe::Arp => format!("neighbour probes of {to}"),
+    }
+}
+
+fn outcome(probed: &Probed) -> Outcome {
+    match &probed.outcome {
+        probe::Outcome::Answered { round_trip } => Outcome::Answered {
+            round_trip: *round_trip,
+        },
+        probe::Outcome::Lost { why, .. } => Outcome::Lost {
+            why: match why {
+                probe::Loss::Timeout => Loss::Timeout,
+                probe::Loss::Refused => Loss::Refused,
+                probe::Loss::Status(status) => Loss::Status(*status),
+                other => Loss::Other(other.to_string().into()),
+            },
+            waited: probed.target.check.timeout,
+        },
+    }
+}
+
+/// What carries, as the kernel's routes show it: after a restart it goes on from there.
+fn found(
+    document: &Document,
+    family: Family,
+    inputs: &Inputs<'_>,
+    observed: &Observed,
+) -> Option<Carry<Via>> {
+    let of_family = |prefix: crate::model::Prefix| prefix.family() == family;
+    let first = document.destinations.iter().find(|d| of_family(d.prefix))?;
+    let table = document.table.unwrap_or(inputs.policy.table);
+    let key = RouteKey::new(table, first.prefix, document.metric.unwrap_or(Metric::ZERO));
+    let ours = observed
+        .routes
+        .iter()
+        .find(|route| route.protocol == inputs.policy.protocol && route.route.key == key)?;
+    let via = |hop: &crate::model::NextHop| {
+        let link = hop.link.and_then(|link| observed.link(link));
+        Some(Via {
+            address: hop.via?,
+            interface: link.and_then(|link| InterfaceName::new(&link.name)),
+        })
+    };
+    let gateways: Vec<Via> = ours.route.attrs.hops().iter().filter_map(via).collect();
+    (!gateways.is_empty()).then_some(Carry::Gateways(gateways))
+}
+
+/// A decision, for the plan.
+fn steer(decision: &Decision, listings: &[Listing]) -> Steer {
+    let carries = decision.carry.gateways();
+    let candidates = carries.iter().filter_map(|index| listings.get(*index));
+    let others = listings.iter().enumerate();
+    let others = others.filter(|(index, _)| !carries.contains(index));
+    let down = others.filter_map(|(_, (place, member))| {
+        let why = member.standing.obstacle()?;
+        Some((*place, format!("gateway {} is down: {why}", member.via)))
+    });
+    Steer {
+        candidates: candidates.map(|(place, _)| *place).collect(),
+        down: down.collect(),
+    }
+}
+
+fn turned(watched: &Watched, turn: &Turn) -> News {
+    let gateway = watched.address;
+    match turn {
+        Turn::Fell(cause) => News::new(
+            HappeningKind::GatewayDown,
+            Level::Warn,
+            format!("gateway {gateway} is down: {cause}"),
+        ),
+        Turn::Rose(cause) => News::new(
+            HappeningKind::GatewayUp,
+            Level::Info,
+            format!("gateway {gateway} is back: {cause}"),
+        ),
+        Turn::Proven(cause) => News::new(
+            HappeningKind::GatewayUp,
+            Level::Info,
+            format!("gateway {gateway} works: {cause}"),
+        ),
+    }
+}
+
+fn switched(document: &Document, decision: &Decision) -> Option<News> {
+    let why = decision.why.as_ref()?;
+    let message = format!("{}: {why}", document.id);
+    Some(News::new(HappeningKind::Failover, Level::Warn, message))
+}
+
+fn isolation(isolated: bool, witnessed: &Witnessed) -> News {
+    let witnesses: Vec<String> = witnessed
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let witnesses = witnesses.join(", ");
+    match isolated {
+        true => News::new(
+            HappeningKind::Isolation,
+            Level::Error,
+            format!(
+                "this node is isolated: no witness answers ({witnesses}); no gateway is switched"
+            ),
+        ),
+        false => News::new(
+            HappeningKind::Isolation,
+            Level::Info,
+            format!("this node is no longer isolated: a witness answers ({witnesses})"),
+        ),
+    }
+}
