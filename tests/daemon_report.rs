@@ -18,8 +18,9 @@ use serde_json::Value;
 use srsync::model::{Labels, Names, Policy, State, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
-    Condition, ContestedRoute, Counters, Detail, Finding, Happening, HappeningKind, Level, Pass,
-    PassStatus, Published, RouteChange, Running, Selection, SourceStatus, Style, Trigger,
+    Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth, GatewayStatus, Happening,
+    HappeningKind, Level, Pass, PassStatus, Published, RouteChange, Running, Selection,
+    SourceStatus, Style, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -43,6 +44,7 @@ fn a_daemon_without_a_complete_pass_says_so() {
     running.findings.clear();
     running.contested.clear();
     running.contested_routes = 0;
+    running.gateways.clear();
     running.sources.truncate(1);
     if let Some(pass) = &mut running.last_pass {
         pass.error = Some("nothing was changed: the kernel did not answer".to_owned());
@@ -94,6 +96,7 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
         ("source", list("sources")),
         ("daemonPass", vec![daemon["lastPass"].clone()]),
         ("contested", list("contested")),
+        ("gateway", list("gateways")),
         ("happening", list("recent")),
     ] {
         let documented = &schema["$defs"][name]["properties"];
@@ -124,7 +127,14 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
 #[test]
 fn every_field_of_a_daemon_is_described() {
     let schema = schema();
-    for name in ["daemon", "source", "daemonPass", "contested", "happening"] {
+    for name in [
+        "daemon",
+        "source",
+        "daemonPass",
+        "gateway",
+        "contested",
+        "happening",
+    ] {
         let properties = &schema["$defs"][name]["properties"];
         for (field, property) in properties.as_object().unwrap() {
             assert!(property["description"].is_string(), "{name}.{field}");
@@ -234,6 +244,24 @@ fn running(findings: Vec<Finding>) -> Running {
             changes: 0,
             error: Some("interrupted".to_owned()),
         }),
+        gateways: vec![
+            GatewayStatus {
+                gateway: "10.116.0.5".to_owned(),
+                health: GatewayHealth::Down,
+                since: Some(before(12)),
+                cause: Some("3 of 3 ICMP probes to 10.116.0.5 timed out over 3.0 s".to_owned()),
+                probes: Some("ICMP probes to 10.116.0.5".to_owned()),
+                documents: vec!["office".to_owned(), "partners".to_owned()],
+            },
+            GatewayStatus {
+                gateway: "10.116.0.9 dev eth1".to_owned(),
+                health: GatewayHealth::Unproven,
+                since: None,
+                cause: None,
+                probes: None,
+                documents: vec!["office".to_owned()],
+            },
+        ],
         contested_routes: 2,
         contested: vec![
             ContestedRoute {

@@ -11,17 +11,17 @@ use tokio::sync::watch;
 
 use super::journal::News;
 use crate::gateway::{
-    Carry, Decider, Decision, Health, Loss, Member, Outcome, Rules, Set, Settings, Turn, Via, Will,
-    Witnesses,
+    Carry, Condition, Decider, Decision, Health, Loss, Member, Outcome, Rules, Set, Settings, Turn,
+    Via, Will, Witnesses,
 };
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
     Document, DocumentId, Family, Gateway, InterfaceName, Metric, Observed, RouteKey, Steer,
-    Steering, TableId, Target as Way,
+    Steering, TableId, Target as Way, Timestamp,
 };
 use crate::plan::{self, Inputs, Reach};
 use crate::probe::{self, Probed, Target};
-use crate::report::{HappeningKind, Level};
+use crate::report::{GatewayHealth, GatewayStatus, HappeningKind, Level};
 
 /// For a gateway without a check of its own beside others that have one.
 const HOLD_DOWN: Duration = Duration::from_secs(10);
@@ -91,6 +91,44 @@ impl Gateways {
     /// When to steer again, if nothing happens.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
+    }
+
+    /// How each gateway is, for people.
+    pub(super) fn status(
+        &self,
+        documents: &[Document],
+        time: Timestamp,
+        now: Instant,
+    ) -> Vec<GatewayStatus> {
+        let ago = |since: Instant| {
+            let ago = now.saturating_duration_since(since).as_millis();
+            let ago = u64::try_from(ago).unwrap_or(u64::MAX);
+            Timestamp::from_millis(time.millis().saturating_sub(ago))
+        };
+        let status = |(watched, health): (&Watched, &Health)| {
+            let (health, since, cause) = match health.condition() {
+                Condition::Unproven => (GatewayHealth::Unproven, None, None),
+                Condition::Up { since } => (GatewayHealth::Up, Some(ago(since)), None),
+                Condition::Down { since, cause } => (
+                    GatewayHealth::Down,
+                    Some(ago(since)),
+                    Some(cause.to_string()),
+                ),
+            };
+            let wanting = documents.iter().filter(|document| watched.is_of(document));
+            GatewayStatus {
+                gateway: watched.via().to_string(),
+                health,
+                since,
+                cause,
+                probes: watched
+                    .check
+                    .as_ref()
+                    .map(|check| probes(check, watched.address)),
+                documents: wanting.map(|document| document.id.to_string()).collect(),
+            }
+        };
+        self.known.healths.iter().map(status).collect()
     }
 
     /// A probe has ended. Returns what is new by that; if anything is, it is time to steer.
@@ -283,6 +321,24 @@ impl Work<'_> {
 }
 
 impl Watched {
+    fn via(&self) -> Via {
+        Via {
+            address: self.address,
+            interface: self.interface.clone(),
+        }
+    }
+
+    /// Whether the document wants just this.
+    fn is_of(&self, document: &Document) -> bool {
+        let gateways = listed(document).into_iter().flat_map(|listed| &listed.list);
+        let is_this = |gateway: &Gateway| {
+            gateway.address == self.address
+                && gateway.interface == self.interface
+                && gateway.check == self.check
+        };
+        is_watched(document) && gateways.into_iter().any(is_this)
+    }
+
     fn target(&self) -> Option<Target> {
         Some(Target {
             gateway: self.address,

@@ -222,6 +222,8 @@ impl Daemon {
             })
             .collect();
         self.running.contested = contested;
+        let documents = &self.wanted.snapshot.documents;
+        self.running.gateways = self.gateways.status(documents, now, Instant::now());
         self.running.now = now;
         self.running.recent = self.journal.recent();
         let published = Published {

@@ -112,6 +112,8 @@ pub struct Running {
     /// The last pass, complete or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassStatus>,
+    /// The gateways that are watched.
+    pub gateways: Vec<GatewayStatus>,
     /// How many routes somebody keeps undoing.
     pub contested_routes: usize,
     /// The first hundred of them.
@@ -239,6 +241,49 @@ impl Trigger {
             Self::Resync => "resync",
             Self::Reload => "reload",
             Self::Retry => "retry",
+        }
+    }
+}
+
+/// A gateway that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// Its address, with its link where a document names one: `10.0.0.1 dev eth0`.
+    pub gateway: String,
+    /// Whether it works.
+    pub health: GatewayHealth,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The evidence against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What is sent to it: `ICMP probes to 10.0.0.1`. Absent where only its link is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<String>,
+    /// The documents that want it watched.
+    pub documents: Vec<String>,
+}
+
+/// Whether a gateway works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum GatewayHealth {
+    /// It does.
+    Up,
+    /// It is taken to: nothing has proven it yet.
+    Unproven,
+    /// It does not.
+    Down,
+}
+
+impl GatewayHealth {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "Up",
+            Self::Unproven => "Unproven",
+            Self::Down => "Down",
         }
     }
 }

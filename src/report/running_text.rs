@@ -10,7 +10,9 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style as Paint};
 
 use super::text::{colour, plural};
-use super::{Condition, ContestedRoute, Finding, PassStatus, Running, SourceStatus, Style};
+use super::{
+    Condition, ContestedRoute, Finding, GatewayHealth, PassStatus, Running, SourceStatus, Style,
+};
 use crate::model::Timestamp;
 
 /// Displays everything about a daemon but its routes.
@@ -32,6 +34,7 @@ impl fmt::Display for RunningText<'_> {
         for finding in &self.running.findings {
             self.finding(f, finding)?;
         }
+        self.gateways(f)?;
         self.contested(f)
     }
 }
@@ -121,6 +124,33 @@ impl RunningText<'_> {
         };
         let severity = self.style.paint(paint.bold(), severity);
         writeln!(f, "{severity}:{rest}\n")
+    }
+
+    fn gateways(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gateways = &self.running.gateways;
+        let width = gateways.iter().map(|gateway| gateway.gateway.len()).max();
+        let Some(width) = width else {
+            return Ok(());
+        };
+        self.heading(f, "Gateways")?;
+        for gateway in gateways {
+            let paint = match gateway.health {
+                GatewayHealth::Up => colour(AnsiColor::Green),
+                GatewayHealth::Unproven => Paint::new(),
+                GatewayHealth::Down => colour(AnsiColor::Red),
+            };
+            let health = format!("{:8}", gateway.health.name());
+            let health = self.style.paint(paint, &health);
+            write!(f, "  {:width$}   {health}", gateway.gateway)?;
+            if let Some(since) = gateway.since {
+                write!(f, "   since {}", self.ago(since))?;
+            }
+            if let Some(cause) = &gateway.cause {
+                write!(f, ": {cause}")?;
+            }
+            writeln!(f, "   {}", gateway.documents.join(", "))?;
+        }
+        writeln!(f)
     }
 
     fn contested(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
