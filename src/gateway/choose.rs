@@ -173,9 +173,8 @@ enum Trust {
 impl Member {
     /// How far it can be relied on; `None` if it does not work.
     fn trust(&self, now: Instant) -> Option<Trust> {
-        match self.settles(now) {
-            Some(settles) if settles <= now => return Some(Trust::Settled),
-            _ => {}
+        if self.settles(now).is_some_and(|settles| settles <= now) {
+            return Some(Trust::Settled);
         }
         match self.standing {
             Standing::Settled | Standing::Working { .. } => Some(Trust::Working),
@@ -247,8 +246,11 @@ impl Question<'_> {
     /// What to take where nothing that carries works.
     fn afresh(&self) -> Vec<usize> {
         // To end an outage takes a proof: after a restart, too, or packets would come and go.
-        let nowhere = matches!(self.carrying, Some(Carry::Withdraw | Carry::Blackhole));
-        let able = |trust: Trust| !(nowhere && trust == Trust::Unproven);
+        let outage = match self.settings.on_all_down {
+            OnAllDown::Keep => false,
+            _ => matches!(self.carrying, Some(Carry::Withdraw | Carry::Blackhole)),
+        };
+        let able = |trust: Trust| !(outage && trust == Trust::Unproven);
         let candidates: Vec<_> = self.working().filter(|(.., trust)| able(*trust)).collect();
         // A gateway that is drained but works is better than none.
         let drained = candidates.iter().all(|(_, member, _)| member.is_drained());
@@ -303,12 +305,18 @@ impl Question<'_> {
             OnAllDown::Withdraw => Carry::Withdraw,
             OnAllDown::Blackhole => Carry::Blackhole,
             OnAllDown::Keep if !self.current().is_empty() => Carry::Keep(self.current().to_vec()),
-            OnAllDown::Keep => {
-                let mut all: Vec<_> = self.members.iter().enumerate().collect();
-                // Among the dead, one with a link: its route can at least be installed.
-                all.sort_by_key(|(_, member)| matches!(member.standing, Standing::LinkDown(_)));
-                Carry::Keep(self.by_mode(all.into_iter().map(|(index, _)| index).collect()))
-            }
+            OnAllDown::Keep => Carry::Keep(self.presumable()),
         }
+    }
+
+    /// What would carry if nobody had proven anything: those with a link, for their routes can at
+    /// least be installed; failing that, all.
+    fn presumable(&self) -> Vec<usize> {
+        let linked =
+            |(_, member): &(usize, &Member)| !matches!(member.standing, Standing::LinkDown(_));
+        let members = || self.members.iter().enumerate();
+        let all_unlinked = !members().any(|entry| linked(&entry));
+        let presumed = members().filter(|entry| all_unlinked || linked(entry));
+        self.by_mode(presumed.map(|(index, _)| index).collect())
     }
 }

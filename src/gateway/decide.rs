@@ -32,7 +32,7 @@ pub struct Decision {
 }
 
 /// Decides for one set, and remembers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Decider {
     carrying: Option<Carry<Via>>,
     moved: Option<Instant>,
@@ -40,11 +40,13 @@ pub struct Decider {
 
 impl Decider {
     /// Goes on from what the kernel's routes show after a restart. `None` where there are no routes
-    /// of ours: a first start, or routes that were withdrawn; nothing tells one from the other.
-    pub fn new(found: Option<Carry<Via>>) -> Self {
+    /// of ours: a first start, or routes that were withdrawn; the kernel cannot tell one from the
+    /// other, so say [`Carry::Withdraw`] if it is known from elsewhere.
+    pub fn new(found: Option<Carry<Via>>, now: Instant) -> Self {
         Self {
+            // Whoever carried before may have begun to just now.
+            moved: found.is_some().then_some(now),
             carrying: found,
-            moved: None,
         }
     }
 
@@ -80,4 +82,42 @@ fn in_order(carry: &Carry<Via>, set: &Set<'_>) -> Carry {
         list.dedup();
     }
     carry
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::gateway::{Standing, Will};
+    use crate::model::InterfaceName;
+    use crate::model::document::{Mode, OnAllDown};
+
+    #[test]
+    fn what_the_kernel_shows_with_its_link_is_found_in_the_document_without() {
+        let via = |address: &str, interface: Option<&str>| Via {
+            address: address.parse().unwrap(),
+            interface: interface.map(|name| InterfaceName::new(name).unwrap()),
+        };
+        let member = |address: &str| Member {
+            via: via(address, None),
+            standing: Standing::Unproven,
+            will: Will::Auto,
+            hold_down: Duration::from_secs(10),
+        };
+        let set = Set {
+            settings: Settings {
+                mode: Mode::Failover,
+                on_all_down: OnAllDown::Keep,
+                preempt: true,
+            },
+            members: &[member("10.0.0.1"), member("10.0.0.2")],
+            isolated: false,
+        };
+        let now = Instant::now();
+        let found = Carry::Gateways(vec![via("10.0.0.2", Some("eth1"))]);
+        let decision = Decider::new(Some(found), now).decide(&set, now);
+        assert_eq!(decision.carry, Carry::Gateways(vec![1]));
+        assert_eq!(decision.why, None);
+    }
 }

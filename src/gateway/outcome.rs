@@ -147,3 +147,28 @@ pub(super) fn seconds(time: Duration) -> String {
         _ => format!("{:.1} s", time.as_secs_f64()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(millis: u64) -> Outcome {
+        let round_trip = Duration::from_millis(millis);
+        Outcome::Answered { round_trip }
+    }
+
+    #[test]
+    fn of_several_targets_all_must_answer() {
+        let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let all = Outcome::of_all(&[(one, answered(7)), (two, answered(3))]);
+        assert_eq!(all, answered(7));
+        let waited = Duration::from_secs(1);
+        let lost = Outcome::Lost {
+            why: Loss::Timeout,
+            waited,
+        };
+        let all = Outcome::of_all(&[(one, answered(7)), (two, lost)]);
+        let why = Loss::Other("192.0.2.2: timed out".into());
+        assert_eq!(all, Outcome::Lost { why, waited });
+    }
+}

@@ -45,3 +45,25 @@ impl fmt::Display for Via {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn via(address: &str, interface: Option<&str>) -> Via {
+        Via {
+            address: address.parse().unwrap(),
+            interface: interface.map(|name| InterfaceName::new(name).unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_link_tells_gateways_apart_only_where_both_name_one() {
+        let one = via("fe80::1", Some("eth1"));
+        assert!(one.is(&via("fe80::1", Some("eth1"))));
+        assert!(one.is(&via("fe80::1", None)));
+        assert!(!one.is(&via("fe80::1", Some("eth2"))));
+        assert!(!one.is(&via("fe80::2", None)));
+        assert_eq!(one.to_string(), "fe80::1 dev eth1");
+    }
+}

@@ -70,6 +70,8 @@ fn why_joined(member: &Member) -> String {
 }
 
 fn none_works(members: &[Member]) -> String {
-    let causes: Vec<String> = members.iter().filter_map(why_left).collect();
+    let unproven = |member: &Member| format!("{} has not answered yet", member.via);
+    let why_not = |member| why_left(member).unwrap_or_else(|| unproven(member));
+    let causes: Vec<String> = members.iter().map(why_not).collect();
     format!("no gateway works: {}", causes.join("; "))
 }

@@ -12,6 +12,9 @@
 
 mod changes;
 mod dump;
+mod gateways;
+#[path = "../support/gateways.rs"]
+mod life;
 mod plans;
 
 use std::fmt::Write as _;
@@ -47,6 +50,11 @@ fn plans() {
 #[test]
 fn changes() {
     check("changes", "changes.txt", changes::text);
+}
+
+#[test]
+fn gateways() {
+    check("gateways", "expected.txt", gateways::text);
 }
 
 /// Runs `actual` on every folder of a kind, compares, and reports all that differ at once.
