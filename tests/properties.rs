@@ -1,4 +1,5 @@
-//! What holds of every plan, whatever the documents and whatever the kernel has.
+//! What holds of every plan, whatever the documents and whatever the kernel has; and, in
+//! `properties/`, of every choice among gateways.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "properties/gateways.rs"]
+mod gateways;
+#[path = "support/gateways.rs"]
+mod life;
 #[path = "support/simulation.rs"]
 mod simulation;
 
