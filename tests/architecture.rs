@@ -74,7 +74,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("netlink_packet_core", &["kernel"]),
     ("netlink_packet_route", &["kernel"]),
     ("caps::", &["privileges"]),
-    ("hyper::", &["status", "commands"]),
+    ("hyper::", &["probe", "status", "commands"]),
     ("use notify::", &["source"]),
     ("prometheus_client", &["status"]),
     ("sd_notify", &["daemon"]),
@@ -84,10 +84,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("std::process::Command", &[]),
     (
         "std::time::Instant",
-        &["kernel", "commands", "daemon", "gateway", "status"],
+        &["kernel", "commands", "daemon", "gateway", "probe", "status"],
     ),
     // `gateway` is handed moments and asks no clock.
-    ("Instant::now", &["kernel", "commands", "daemon", "status"]),
+    ("Instant::now", &["kernel", "commands", "daemon", "probe", "status"]),
     (
         "std::time::SystemTime",
         &["kernel", "commands", "daemon", "source", "status"],

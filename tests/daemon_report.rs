@@ -308,11 +308,12 @@ fn sources() -> Vec<SourceStatus> {
     vec![valid, invalid]
 }
 
-const TRIGGERS: [Trigger; 7] = [
+const TRIGGERS: [Trigger; 8] = [
     Trigger::Start,
     Trigger::Sources,
     Trigger::Kernel,
     Trigger::Overflow,
+    Trigger::Gateways,
     Trigger::Resync,
     Trigger::Reload,
     Trigger::Retry,
@@ -340,6 +341,10 @@ fn happenings() -> Vec<Arc<Happening>> {
         Kind::Removals,
         Kind::Contested,
         Kind::Settled,
+        Kind::GatewayDown,
+        Kind::GatewayUp,
+        Kind::Failover,
+        Kind::Isolation,
         Kind::Overflow,
         Kind::PassFailed,
     ];

@@ -301,8 +301,12 @@ impl Work<'_> {
         };
         let key = (document.id.clone(), family);
         let before = self.before.deciders.remove(&key);
-        let mut decider = before
-            .unwrap_or_else(|| Decider::new(found(document, family, self.inputs, self.observed)));
+        let mut decider = before.unwrap_or_else(|| {
+            Decider::new(
+                found(document, family, self.inputs, self.observed),
+                self.now,
+            )
+        });
         let members: Vec<Member> = listings.iter().map(|(_, member)| member.clone()).collect();
         let set = Set {
             settings: Settings::from(listed),
