@@ -46,14 +46,26 @@ impl Kernel {
             }
         }
         let mut failures = batch.finish()?;
-        // ESRCH, "no such route": what was to go is gone.
         failures.retain(|failure| {
-            let removal = matches!(changes.get(failure.index), Some(Change::Remove(_)));
-            !(removal && failure.error.is(Errno::ESRCH))
+            let change = changes.get(failure.index);
+            !change.is_some_and(|change| is_gone(change, &failure.error))
         });
         failures.sort_by_key(|failure| failure.index);
         failures.dedup_by_key(|failure| failure.index);
         Ok(failures)
+    }
+}
+
+/// Whether a refusal says that what was to go is gone already.
+fn is_gone(change: &Change<'_>, error: &Refusal) -> bool {
+    match change {
+        // "Nexthop id does not exist": with its object the route went, too. To see it:
+        // `ip route del 192.0.2.0/24 nhid 4711` (`inet_rtm_delroute`, net/ipv4/fib_frontend.c).
+        Change::Remove(route) if route.attrs.nexthop.is_some() => {
+            error.is(Errno::ESRCH) || error.is(Errno::EINVAL)
+        }
+        Change::Remove(_) => error.is(Errno::ESRCH),
+        _ => false,
     }
 }
 
@@ -120,6 +132,8 @@ fn remove(batch: &mut Batch<'_>, index: usize, request: Request<'_>) -> Result<(
     let hops = route.attrs.hops();
     let family = route.key.prefix.family();
     let selected: &[NextHop] = match (family, hops) {
+        // The number of the object tells it from others.
+        _ if route.attrs.nexthop.is_some() => &[],
         // IPv6 next hops are siblings, each with a protocol of its own; a foreign one may have
         // been appended (`ip -6 route append`). Removing one by one takes only ours.
         (Family::V6, [_, _, ..]) => {
@@ -136,8 +150,7 @@ fn remove(batch: &mut Batch<'_>, index: usize, request: Request<'_>) -> Result<(
         }
         (Family::V6, []) if route.attrs.kind != RouteType::Unicast => &[LOOPBACK],
         // IPv4 compares a list of hops in the kernel's order, which the model does not keep
-        // (`fib_nh_match`, net/ipv4/fib_semantics.c); an observed route with a nexthop object
-        // matches only without any hop.
+        // (`fib_nh_match`, net/ipv4/fib_semantics.c).
         (Family::V4, [_, _, ..]) => &[],
         (Family::V4, _) if route.attrs.extra => &[],
         (_, hops) => hops,

@@ -12,12 +12,13 @@ use nix::libc;
 
 use super::wire::{self, Malformed, Writer, attributes, u16_at, u32_at};
 use crate::model::{
-    AdvMss, Family, IfIndex, Metric, Mtu, NextHop, ObservedRoute, Prefix, Protocol, Route,
-    RouteAttrs, RouteKey, RouteType, Scope, TableId, Tos, Weight,
+    AdvMss, Family, IfIndex, Metric, Mtu, NextHop, NextHopId, ObservedRoute, Prefix, Protocol,
+    Route, RouteAttrs, RouteKey, RouteType, Scope, TableId, Tos, Weight,
 };
 
 // From linux/rtnetlink.h, where libc does not have them.
-const RTNH_F_ONLINK: u32 = 4;
+pub(super) const RTNH_F_ONLINK: u32 = 4;
+const RTA_NH_ID: u16 = 30;
 const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
 
@@ -34,7 +35,8 @@ pub(super) struct Request<'a> {
     pub(super) flags: libc::c_int,
     /// Slot and attributes.
     pub(super) route: &'a Route,
-    /// The hops to write, which for a removal are not always those of the route.
+    /// The hops to write, which for a removal are not always those of the route; none are written
+    /// beside a nexthop object, which excludes them (`rtm_to_fib_config`, net/ipv4/fib_frontend.c).
     pub(super) hops: &'a [NextHop],
     /// Whose it is.
     pub(super) protocol: Protocol,
@@ -58,8 +60,15 @@ pub(super) fn encode(writer: &mut Writer, sequence: u32, request: &Request<'_>) 
         tos,
     } = request.route.key;
     let attrs = &request.route.attrs;
+    let (kind, hops) = match (attrs.nexthop, request.kind) {
+        (None, _) => (type_number(attrs.kind), request.hops),
+        // It is shown as a blackhole while its object is one, and kept with the type that it was
+        // made with: "whatever its type" is what finds it.
+        (Some(_), libc::RTM_DELROUTE) => (libc::RTN_UNSPEC, &[][..]),
+        (Some(_), _) => (type_number(attrs.kind), &[][..]),
+    };
     writer.begin(request.kind, request.flags, sequence);
-    let on_link = matches!(request.hops, [only] if only.on_link);
+    let on_link = matches!(hops, [only] if only.on_link);
     writer.put(&[
         family_number(prefix.family()),
         prefix.length(),
@@ -69,13 +78,16 @@ pub(super) fn encode(writer: &mut Writer, sequence: u32, request: &Request<'_>) 
         libc::RT_TABLE_UNSPEC,
         request.protocol.get(),
         request.scope.get(),
-        type_number(attrs.kind),
+        kind,
     ]);
     writer.put(&hop_flags(on_link).to_ne_bytes());
     writer.address(libc::RTA_DST, prefix.address());
     writer.number(libc::RTA_TABLE, table.get());
     writer.number(libc::RTA_PRIORITY, metric.get());
-    match request.hops {
+    if let Some(id) = attrs.nexthop {
+        writer.number(RTA_NH_ID, id.get());
+    }
+    match hops {
         [] => {}
         [only] => {
             if let Some(link) = only.link {
@@ -202,7 +214,7 @@ impl RouteHeader {
 ///
 /// Normalised so that equal attributes mean equal behaviour: next hops are sorted, the state of a
 /// link (dead, linkdown, offload) is left out, an IPv6 blackhole loses the loopback device that
-/// the kernel gives it, and everything srsync never sets becomes [`RouteAttrs::extra`].
+/// the kernel gives it (as does a route whose nexthop object is a blackhole), and everything srsync never sets becomes [`RouteAttrs::extra`].
 pub(super) fn decode(
     payload: &[u8],
     known: &mut Interned,
@@ -332,7 +344,7 @@ fn read_attrs(header: &RouteHeader, raw: &[u8]) -> Result<RouteAttrs, Malformed>
         weight: Weight::ONE,
         on_link: header.flags & RTNH_F_ONLINK != 0,
     };
-    let mut hops = Vec::new();
+    let (mut hops, mut nexthop) = (Vec::new(), None);
     let (mut source, mut metrics, mut extra) = (None, Metrics::default(), false);
     for attribute in attributes(raw) {
         match attribute? {
@@ -340,6 +352,7 @@ fn read_attrs(header: &RouteHeader, raw: &[u8]) -> Result<RouteAttrs, Malformed>
             (libc::RTA_GATEWAY, value) => lone.via = Some(wire::address(value)?),
             (libc::RTA_VIA, value) => lone.via = Some(read_via(value)?),
             (libc::RTA_MULTIPATH, value) => extra |= read_multipath(value, &mut hops)?,
+            (RTA_NH_ID, value) => nexthop = Some(NextHopId::new(u32_at(value, 0)?)),
             (libc::RTA_PREFSRC, value) => source = Some(wire::address(value)?),
             (libc::RTA_METRICS, value) => metrics = Metrics::read(value)?,
             // Every IPv6 route has a preference (RFC 4191); 0 is the usual "medium".
@@ -355,6 +368,7 @@ fn read_attrs(header: &RouteHeader, raw: &[u8]) -> Result<RouteAttrs, Malformed>
         nowhere => RouteAttrs::without_hops(nowhere),
     };
     attrs.kind = header.kind;
+    attrs.nexthop = nexthop;
     attrs.source = source;
     attrs.mtu = metrics.mtu;
     attrs.advmss = metrics.advmss;

@@ -28,7 +28,7 @@ pub use log::{LogFormat, LogLevel};
 pub use names::Names;
 pub use node::{Address, Link, Lookup, Observed, ObservedRoute};
 pub use numbers::{
-    AdvMss, IfIndex, InterfaceName, Metric, Mtu, Protocol, Scope, TableId, Tos, Weight,
+    AdvMss, IfIndex, InterfaceName, Metric, Mtu, NextHopId, Protocol, Scope, TableId, Tos, Weight,
 };
 pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use prefix::{Family, Prefix, PrefixError};

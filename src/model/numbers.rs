@@ -72,6 +72,12 @@ number! {
 }
 
 number! {
+    /// The number of a nexthop object (`NHA_ID`, linux/nexthop.h), one for all owners together;
+    /// never 0 for a real one.
+    NextHopId(u32)
+}
+
+number! {
     /// Type of service / DSCP of an IPv4 route (`rtm_tos`), part of its slot; srsync installs only 0.
     Tos(u8)
 }

@@ -4,10 +4,12 @@
 //! kernel; they are equal only if every attribute is. Attributes are shared (`Arc`), because
 //! thousands of prefixes usually go the same way.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::numbers::{AdvMss, IfIndex, Metric, Mtu, Scope, TableId, Tos, Weight};
+use super::numbers::{AdvMss, IfIndex, Metric, Mtu, NextHopId, Scope, TableId, Tos, Weight};
 use super::prefix::{Family, Prefix};
 
 /// The slot of a route: the kernel keeps one (IPv4), or one group of siblings (IPv6), for each.
@@ -93,12 +95,18 @@ pub struct NextHop {
 }
 
 /// What a route does, in canonical form: equal if and only if the kernel would behave the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Of a route that refers to a nexthop object, the object says where it leads: there the hops are
+/// what the kernel tells beside the reference, or nothing, and are not compared. Nor does it matter
+/// that the kernel shows such a route as a blackhole while its object is one.
+#[derive(Debug, Clone)]
 pub struct RouteAttrs {
     /// Unicast, or the way in which packets are turned away.
     pub kind: RouteType,
     /// The ways out: one or more for unicast, none otherwise; sorted, and a lone one weighs 1.
     hops: Vec<NextHop>,
+    /// The nexthop object that says where it leads (`RTA_NH_ID`).
+    pub nexthop: Option<NextHopId>,
     /// Preferred source address (`RTA_PREFSRC`).
     pub source: Option<IpAddr>,
     /// Path MTU.
@@ -106,7 +114,7 @@ pub struct RouteAttrs {
     /// Advertised TCP segment size.
     pub advmss: Option<AdvMss>,
     /// An observed route carries something that srsync never sets (encapsulation, other metrics,
-    /// an expiry, a nexthop object): it equals nothing that is wanted.
+    /// an expiry): it equals nothing that is wanted.
     pub extra: bool,
 }
 
@@ -128,10 +136,19 @@ impl RouteAttrs {
         Self {
             kind,
             hops: Vec::new(),
+            nexthop: None,
             source: None,
             mtu: None,
             advmss: None,
             extra: false,
+        }
+    }
+
+    /// A route that leads where a nexthop object says.
+    pub fn by_nexthop(id: NextHopId) -> Self {
+        Self {
+            nexthop: Some(id),
+            ..Self::without_hops(RouteType::Unicast)
         }
     }
 
@@ -142,12 +159,53 @@ impl RouteAttrs {
 
     /// How far the destination is. IPv6 has no scopes. In IPv4 a route straight out of a link has
     /// link scope, as iproute2 sends it: with universe scope its gateways could not be resolved.
+    /// By a nexthop object every route has universe scope, again as iproute2 sends it: where it
+    /// leads may change (`fib_check_nexthop`, net/ipv4/fib_semantics.c, takes it for all objects).
     pub fn scope(&self, family: Family) -> Scope {
-        let direct = self.kind == RouteType::Unicast && self.hops.iter().all(|h| h.via.is_none());
+        let direct = self.kind == RouteType::Unicast
+            && self.nexthop.is_none()
+            && self.hops.iter().all(|h| h.via.is_none());
         match family {
             Family::V4 if direct => Scope::LINK,
             _ => Scope::UNIVERSE,
         }
+    }
+
+    /// What is compared.
+    fn compared(&self) -> impl Ord + Hash {
+        let (kind, hops) = match (self.nexthop, self.kind) {
+            (None, kind) => (kind, self.hops.as_slice()),
+            (Some(_), RouteType::Blackhole) => (RouteType::Unicast, &[][..]),
+            (Some(_), kind) => (kind, &[][..]),
+        };
+        let tuning = (self.source, self.mtu, self.advmss);
+        (kind, hops, self.nexthop, tuning, self.extra)
+    }
+}
+
+impl PartialEq for RouteAttrs {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for RouteAttrs {}
+
+impl PartialOrd for RouteAttrs {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RouteAttrs {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.compared().cmp(&other.compared())
+    }
+}
+
+impl Hash for RouteAttrs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.compared().hash(state);
     }
 }
 
@@ -192,6 +250,23 @@ mod tests {
             RouteAttrs::unicast(vec![hop("10.0.0.1", 7)]),
             RouteAttrs::unicast(vec![hop("10.0.0.1", 1)])
         );
+    }
+
+    #[test]
+    fn by_a_nexthop_object_the_object_alone_says_where_a_route_leads() {
+        let by = |id| RouteAttrs::by_nexthop(NextHopId::new(id));
+        let plain = RouteAttrs::unicast(vec![hop("10.0.0.1", 1)]);
+        let mut told = plain.clone();
+        told.nexthop = Some(NextHopId::new(7));
+        let mut closed = by(7);
+        closed.kind = RouteType::Blackhole;
+        assert_eq!(by(7), told);
+        assert_eq!(by(7), closed);
+        assert_eq!(by(7).scope(Family::V4), Scope::UNIVERSE);
+        assert_ne!(by(7), by(8));
+        assert_ne!(plain, told);
+        told.mtu = Some(Mtu::new(1400));
+        assert_ne!(by(7), told);
     }
 
     #[test]

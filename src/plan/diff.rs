@@ -59,9 +59,12 @@ fn split<T>(list: &[T], belongs: impl FnMut(&T) -> bool) -> (&[T], &[T]) {
 /// The route of a slot that REPLACE hits: the first, in IPv6 the first that like the wanted one
 /// has a gateway, or has none, if there is one (`fib6_add_rt2node`, net/ipv6/ip6_fib.c). To see it:
 /// `ip -6 route add 2001:db8::/48 dev eth0; ip -6 route append 2001:db8::/48 via fe80::1 dev eth0;
-/// ip -6 route replace 2001:db8::/48 via fe80::2 dev eth0` leaves the route without a gateway.
+/// ip -6 route replace 2001:db8::/48 via fe80::2 dev eth0` leaves the route without a gateway. One by
+/// a nexthop object has none to it, whatever the object does (`rt6_qualify_for_ecmp`).
 fn replaced(key: RouteKey, slot: &[&ObservedRoute], wanted: &RouteAttrs) -> Option<usize> {
-    let has_gateway = |attrs: &RouteAttrs| attrs.hops().iter().any(|hop| hop.via.is_some());
+    let has_gateway = |attrs: &RouteAttrs| {
+        attrs.nexthop.is_none() && attrs.hops().iter().any(|hop| hop.via.is_some())
+    };
     let alike = |route: &&ObservedRoute| {
         key.prefix.family() == Family::V4 || has_gateway(&route.route.attrs) == has_gateway(wanted)
     };

@@ -184,6 +184,8 @@ impl<'a> RowJson<'a> {
 #[serde(rename_all = "camelCase")]
 struct AttrsJson {
     r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_hop_id: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     next_hops: Vec<HopJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +206,7 @@ impl AttrsJson {
         };
         Self {
             r#type: attrs.kind.name(),
+            next_hop_id: attrs.nexthop.map(|id| id.get()),
             next_hops: attrs.hops().iter().map(hop).collect(),
             source: attrs.source,
             mtu: attrs.mtu.map(|mtu| mtu.get()),

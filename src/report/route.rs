@@ -78,6 +78,9 @@ impl fmt::Display for WayText<'_> {
 }
 
 fn way(f: &mut impl fmt::Write, attrs: &RouteAttrs, links: &[Link]) -> fmt::Result {
+    if let Some(id) = attrs.nexthop {
+        write!(f, " nhid {id}")?;
+    }
     match attrs.hops() {
         [only] => hop(f, only, links)?,
         several => {

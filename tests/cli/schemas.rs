@@ -154,7 +154,9 @@ fn every_report_is_valid_by_the_schema_of_reports() {
         };
         let folder = Folder::new(&[("routes.yaml", ROUTES), ("all-kinds.yaml", ALL_KINDS)]);
         let path = folder.path();
-        ip("route add 198.18.0.0/16 via 10.116.0.9 proto bird");
+        ip("nexthop add id 7 via 10.116.0.9 dev wan");
+        ip("route add 198.18.0.0/16 nhid 7 proto bird");
+        ip("route add 198.18.7.0/24 nhid 7 proto 83");
         ip("route add 198.19.1.0/24 via 10.116.0.9 proto bgp");
         check(&format!("validate {path}"), 0);
         check(&format!("plan {path}"), 0);

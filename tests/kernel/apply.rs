@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::libc;
 use srsync::kernel::Change::{Add, Remove, Replace};
 use srsync::model::{
-    AdvMss, Metric, Mtu, NextHop, Prefix, Route, RouteAttrs, RouteKey, RouteType, TableId,
+    AdvMss, Metric, Mtu, NextHop, NextHopId, Prefix, Route, RouteAttrs, RouteKey, RouteType,
+    TableId,
 };
 
 use super::build::*;
@@ -41,6 +42,11 @@ fn with_links(test: impl Fn(&Net) + Send + Sync) {
             veth("west", "west-peer");
             address("10.0.0.1/24", "east");
             address("fd00::1/64", "east");
+            let family = family_flag(&net);
+            ip(&format!("nexthop add id 7 via {} dev east", net.one));
+            ip(&format!("nexthop add id 8 via {} dev east", net.two));
+            ip("nexthop add id 9 group 7,5/8");
+            ip(&format!("{family} nexthop add id 10 blackhole"));
             test(&net);
         });
     }
@@ -82,6 +88,9 @@ fn every_kind(net: &Net) -> Vec<RouteAttrs> {
         nowhere(RouteType::Throw),
         tuned,
         sourced,
+        RouteAttrs::by_nexthop(NextHopId::new(7)),
+        RouteAttrs::by_nexthop(NextHopId::new(9)),
+        RouteAttrs::by_nexthop(NextHopId::new(10)),
     ];
     // "Device only routes can not be added for IPv6 using the multipath API."
     if net.one.contains('.') {
@@ -209,10 +218,8 @@ fn a_removal_takes_ours_whatever_its_scope_and_extras() {
             nexthop via 10.0.0.3 dev east nexthop via 10.0.0.2 dev east");
         let seen = observed_routes();
         assert_eq!(seen.len(), 4);
-        assert!(
-            seen[..3].iter().all(|route| route.route.attrs.extra),
-            "{seen:?}"
-        );
+        let odd: Vec<bool> = seen.iter().map(|route| route.route.attrs.extra).collect();
+        assert_eq!(odd, [true, false, true, false], "{seen:?}");
         for route in &seen {
             apply_all(&[Remove(&route.route)]);
         }
@@ -326,9 +333,12 @@ fn a_replacement_leaves_no_gap() {
             &[weighing(one, 3), two],
             &[one, two],
         ]
-        .map(|hops| Route {
+        .map(unicast);
+        let by = |id| RouteAttrs::by_nexthop(NextHopId::new(id));
+        let [a, b, c, d, e, f, g] = kinds;
+        let kinds = [a, by(7), b, by(9), c, by(9), by(7), d, e, f, g].map(|attrs| Route {
             key: RouteKey::new(TableId::MAIN, net.far.parse().unwrap(), Metric::new(50)),
-            attrs: Arc::new(unicast(hops)),
+            attrs: Arc::new(attrs),
         });
         apply_all(&[Add(&kinds[0])]);
         let any = if far.contains(':') {

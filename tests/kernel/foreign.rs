@@ -134,6 +134,56 @@ fn an_occupied_slot_is_reported_with_its_owner_and_left_alone() {
     });
 }
 
+/// As routing daemons install them. They are shown as `ip route` shows them, and are not the plain
+/// route that a document wants, though they lead the same way: neither adopted nor taken for ours.
+#[test]
+fn routes_by_nexthop_objects_are_told_from_plain_ones() {
+    in_namespace(|| {
+        quiet();
+        east_and_west();
+        wait_for_links();
+        ip("nexthop add id 7 via 10.0.1.7 dev east proto zebra");
+        ip("nexthop add id 8 via fd00:1::7 dev east proto zebra");
+        ip("route add 198.51.100.0/24 nhid 7 proto zebra metric 50");
+        ip("-6 route add 2001:db8:1::/64 nhid 8 proto zebra metric 50");
+        ip("route add 203.0.113.0/24 nhid 7 proto 83 metric 50");
+        ip("-6 route add 2001:db8:2::/64 nhid 8 proto 83 metric 50");
+        let theirs = || [routes("-4", "proto zebra"), routes("-6", "proto zebra")];
+        let before = theirs();
+        let srsync = Srsync::here().with("--foreign-routes adopt");
+        srsync.document(
+            "wanted",
+            "destinations: [198.51.100.0/24, 203.0.113.0/24, '2001:db8:1::/64', \
+             '2001:db8:2::/64'], metric: 50, \
+             gateways: [{address: 10.0.1.7}, {address: 'fd00:1::7'}]",
+        );
+        let text = srsync.on_directory("plan").exits(0).stdout;
+        for way in [
+            "nhid 7 via 10.0.1.7 dev east",
+            "nhid 8 via fd00:1::7 dev east",
+        ] {
+            assert_eq!(text.matches(way).count(), 2, "{text}");
+        }
+        let run = srsync.apply().exits(4);
+        for (foreign, ours, id) in [
+            ("198.51.100.0/24", "203.0.113.0/24", 7),
+            ("2001:db8:1::/64", "2001:db8:2::/64", 8),
+        ] {
+            assert!(
+                run.state(foreign).starts_with("Foreign: "),
+                "{}",
+                run.state(foreign)
+            );
+            assert_eq!(run.row(foreign)["occupant"]["nextHopId"], id);
+            assert_eq!(run.row(ours)["action"], "replace");
+            assert_eq!(run.row(ours)["previous"]["nextHopId"], id);
+            assert_eq!(run.row(ours).get("nextHopId"), None);
+        }
+        assert_eq!(theirs(), before);
+        srsync.plan().exits(0);
+    });
+}
+
 #[test]
 fn a_slot_that_becomes_free_is_ours_at_the_next_apply_and_one_taken_from_us_is_lost() {
     on_a_shared_node(|srsync| {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use srsync::kernel::{Interest, Kernel, Tables};
 use srsync::model::{
-    AdvMss, IfIndex, Lookup, Mtu, NextHop, ObservedRoute, Protocol, RouteAttrs, RouteType, Scope,
-    TableId, Tos,
+    AdvMss, IfIndex, Lookup, Mtu, NextHop, NextHopId, ObservedRoute, Protocol, RouteAttrs,
+    RouteType, Scope, TableId, Tos,
 };
 
 use super::build::*;
@@ -150,14 +150,31 @@ fn what_srsync_never_sets_makes_a_route_unequal() {
             "198.51.100.0/24 via 10.0.0.2 window 1000",
             "198.51.100.0/24 via 10.0.0.2 initcwnd 10",
             "198.51.100.0/24 dev east scope host",
-            "198.51.100.0/24 nhid 7",
-            "2001:db8::/64 nhid 8",
             "2001:db8::/64 via fd00::2 expires 1000",
             "2001:db8::/64 via fd00::2 pref high",
             "2001:db8::/64 via fd00::2 hoplimit 3",
             "2001:db8::/64 via fd00::2 from 2001:db8:1::/64",
         ] {
             assert!(attrs(odd).extra, "{odd}");
+        }
+    });
+}
+
+/// As a routing daemon installs its routes: they are no plain routes, and lead somewhere.
+#[test]
+fn the_reference_to_a_nexthop_object_is_read_and_so_is_where_it_leads() {
+    with_links(|| {
+        let east = link("east");
+        for (prefix, id, gateway) in [
+            ("198.51.100.0/24", 7, "10.0.0.2"),
+            ("198.51.100.0/24", 8, "fd00::2"),
+            ("2001:db8::/64", 8, "fd00::2"),
+        ] {
+            let seen = attrs(&format!("{prefix} nhid {id}"));
+            assert_eq!(seen, RouteAttrs::by_nexthop(NextHopId::new(id)), "{prefix}");
+            assert!(!seen.extra, "{prefix}");
+            assert_eq!(seen.hops(), [via(gateway, east)], "{prefix}");
+            assert_ne!(seen, unicast(&[via(gateway, east)]), "{prefix}");
         }
     });
 }
@@ -267,6 +284,10 @@ fn lookups_name_the_way_and_its_owner() {
         ip("route add 198.51.100.0/24 via 10.0.0.2 proto 99");
         ip("-6 route add 2001:db8::/64 via fd00::2 proto 99");
         ip("route add 198.51.101.0/24 proto 99 nexthop via 10.0.0.3 nexthop via 10.0.0.2");
+        ip("nexthop add id 7 via 10.0.0.2 dev east");
+        ip("nexthop add id 8 via fd00::2 dev east");
+        ip("route add 198.51.105.0/24 nhid 7 proto 99");
+        ip("-6 route add 2001:db8:105::/64 nhid 8 proto 99");
         for (word, n) in [("blackhole", 102), ("unreachable", 103), ("prohibit", 104)] {
             ip(&format!("route add {word} 198.51.{n}.0/24"));
             ip(&format!("-6 route add {word} 2001:db8:{n}::/64"));
@@ -288,6 +309,8 @@ fn lookups_name_the_way_and_its_owner() {
         assert_eq!(found("198.51.100.9"), lookup(Some("10.0.0.2"), 99));
         assert_eq!(found("2001:db8::9"), lookup(Some("fd00::2"), 99));
         assert_eq!(found("198.51.101.9"), lookup(Some("10.0.0.2"), 99));
+        assert_eq!(found("198.51.105.9"), lookup(Some("10.0.0.2"), 99));
+        assert_eq!(found("2001:db8:105::9"), lookup(Some("fd00::2"), 99));
         assert_eq!(found("10.0.0.9"), lookup(None, 2));
         assert_eq!(found("fd00::9"), lookup(None, 2));
         for unreachable in ["192.0.2.1", "2001:db8:9::1"] {

@@ -28,6 +28,7 @@ fn hop() -> impl Strategy<Value = NextHop> {
 fn way() -> impl Strategy<Value = RouteAttrs> {
     prop_oneof![
         proptest::collection::vec(hop(), 1..5).prop_map(RouteAttrs::unicast),
+        any::<u32>().prop_map(|id| RouteAttrs::by_nexthop(NextHopId::new(id))),
         prop_oneof![
             Just(RouteType::Blackhole),
             Just(RouteType::Unreachable),
