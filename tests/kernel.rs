@@ -20,6 +20,7 @@ mod kernel {
     mod foreign;
     mod interrupted;
     mod lock;
+    mod nexthop;
     mod observe;
     mod random_documents;
     mod ranges;

@@ -202,7 +202,7 @@ fn scene() -> Observed {
                 scope: Scope::UNIVERSE,
             },
         ],
-        lookups: Default::default(),
+        ..Observed::default()
     }
 }
 

@@ -259,7 +259,9 @@ impl Daemon {
 
     fn hear(&mut self, event: &KernelEvent, now: Instant) {
         match event {
-            KernelEvent::Node => self.schedule.want_pass(Trigger::Kernel, now),
+            KernelEvent::Node | KernelEvent::NextHop(_) => {
+                self.schedule.want_pass(Trigger::Kernel, now)
+            }
             KernelEvent::Overflow => {
                 self.culprits.incomplete = true;
                 self.running.counters.overflows += 1;

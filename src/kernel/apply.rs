@@ -1,4 +1,5 @@
-//! Changing routes: encodes changes into batches, sends them, and collects what was refused.
+//! Changing routes and nexthop objects: encodes changes into batches, sends them, and collects what
+//! was refused.
 //!
 //! Must not decide anything; see [`Change`] for what the planner has to guarantee.
 
@@ -9,11 +10,14 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::error::{KernelError, Refusal};
+use super::nexthop;
 use super::route::{self, Request};
 use super::socket::{Netlink, Outcome};
 use super::wire::Writer;
 use super::{Change, Failure, Kernel};
-use crate::model::{Family, IfIndex, NextHop, Protocol, Route, RouteType, Scope, Weight};
+use crate::model::{
+    Family, IfIndex, NextHop, NextHopId, Protocol, Route, RouteType, Scope, Weight,
+};
 
 /// A datagram is at most this long: the kernel copies it into one piece of memory.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -31,9 +35,9 @@ const LOOPBACK: NextHop = NextHop {
 };
 
 impl Kernel {
-    /// Makes the changes, in their order (removals that follow each other in an order that suits
-    /// the kernel), as routes of `protocol`. Returns those that failed, by index; none of them
-    /// keeps the others from being made. Needs CAP_NET_ADMIN.
+    /// Makes the changes, in their order (removals of routes that follow each other in an order that
+    /// suits the kernel), as routes and nexthop objects of `protocol`. Returns those that failed, by
+    /// index; none of them keeps the others from being made. Needs CAP_NET_ADMIN.
     pub fn apply(
         &mut self,
         protocol: Protocol,
@@ -65,17 +69,22 @@ fn is_gone(change: &Change<'_>, error: &Refusal) -> bool {
             error.is(Errno::ESRCH) || error.is(Errno::EINVAL)
         }
         Change::Remove(_) => error.is(Errno::ESRCH),
+        Change::RemoveNextHop(_) => error.is(Errno::ENOENT),
         _ => false,
     }
 }
 
-/// The order in which changes are sent: as given, but runs of removals as [`removal_rank`] says.
+/// The order in which changes are sent: as given, but runs of removals of routes as
+/// [`removal_rank`] says.
 fn order(changes: &[Change<'_>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..changes.len()).collect();
-    let is_removal = |index: &usize| matches!(changes.get(*index), Some(Change::Remove(_)));
-    for run in order.chunk_by_mut(|a, b| is_removal(a) == is_removal(b)) {
-        if run.first().is_some_and(is_removal) {
-            run.sort_by_cached_key(|index| changes.get(*index).map(removal_rank));
+    let removed = |index: &usize| match changes.get(*index) {
+        Some(Change::Remove(route)) => Some(*route),
+        _ => None,
+    };
+    for run in order.chunk_by_mut(|a, b| removed(a).is_some() == removed(b).is_some()) {
+        if run.first().and_then(removed).is_some() {
+            run.sort_by_cached_key(|index| removed(index).map(removal_rank));
         }
     }
     order
@@ -86,8 +95,8 @@ fn order(changes: &[Change<'_>]) -> Vec<usize> {
 /// large nodes again and again, which takes more than twice as long as spreading them evenly over
 /// the trie, as reversed bits do (8.4 s against 3.6 s). IPv6 has no such nodes; there neighbours
 /// are best removed one after the other (3.9 s against 8.5 s).
-fn removal_rank(change: &Change<'_>) -> (Family, u128) {
-    match change.route().key.prefix.address() {
+fn removal_rank(route: &Route) -> (Family, u128) {
+    match route.key.prefix.address() {
         IpAddr::V4(v4) => (Family::V4, u32::from(v4).reverse_bits().into()),
         IpAddr::V6(v6) => (Family::V6, v6.into()),
     }
@@ -107,6 +116,12 @@ fn push(
         protocol,
         scope: route.attrs.scope(route.key.prefix.family()),
     };
+    let object = |id: &NextHopId, kind, flags| nexthop::Request {
+        flags: libc::NLM_F_CREATE | flags,
+        id: *id,
+        kind,
+        protocol,
+    };
     match change {
         Change::Add(route) => batch.push(index, &install(route, libc::NLM_F_EXCL)),
         Change::Replace(route) => batch.push(index, &install(route, libc::NLM_F_REPLACE)),
@@ -121,6 +136,15 @@ fn push(
             };
             remove(batch, index, request)
         }
+        Change::AddNextHop(id, kind) => {
+            batch.push_nexthop(index, &object(id, kind, libc::NLM_F_EXCL))
+        }
+        Change::ReplaceNextHop(id, kind) => {
+            batch.push_nexthop(index, &object(id, kind, libc::NLM_F_REPLACE))
+        }
+        Change::RemoveNextHop(id) => batch.push_with(index, 64, |writer, sequence| {
+            nexthop::encode_removal(writer, sequence, *id);
+        }),
     }
 }
 
@@ -188,15 +212,25 @@ impl<'k> Batch<'k> {
         }
     }
 
-    /// Adds a message for the change `index`; sends what was there before, if it would not fit.
+    /// Adds a message about a route for the change `index`.
     pub(super) fn push(&mut self, index: usize, request: &Request<'_>) -> Result<(), KernelError> {
-        let sequence = self.next_sequence(route::longest(request))?;
-        self.owners.push(index);
-        route::encode(&mut self.writer, sequence, request);
-        Ok(())
+        self.push_with(index, route::longest(request), |writer, sequence| {
+            route::encode(writer, sequence, request);
+        })
     }
 
-    /// Adds a message about something else than a route.
+    /// Adds a message about a nexthop object.
+    fn push_nexthop(
+        &mut self,
+        index: usize,
+        request: &nexthop::Request<'_>,
+    ) -> Result<(), KernelError> {
+        self.push_with(index, nexthop::longest(request), |writer, sequence| {
+            nexthop::encode(writer, sequence, request);
+        })
+    }
+
+    /// Adds a message about something else.
     pub(super) fn push_message(
         &mut self,
         index: usize,
@@ -206,16 +240,21 @@ impl<'k> Batch<'k> {
     ) -> Result<(), KernelError> {
         let mut body = vec![0; message.buffer_len()];
         message.emit(&mut body);
-        let sequence = self.next_sequence(body.len() + 64)?;
-        self.owners.push(index);
-        self.writer.begin(kind, flags, sequence);
-        self.writer.put(&body);
-        self.writer.end();
-        Ok(())
+        self.push_with(index, body.len() + 64, |writer, sequence| {
+            writer.begin(kind, flags, sequence);
+            writer.put(&body);
+            writer.end();
+        })
     }
 
-    /// Makes room for a message of at most `bytes`.
-    fn next_sequence(&mut self, bytes: usize) -> Result<u32, KernelError> {
+    /// Adds a message of at most `bytes` for the change `index`; sends what was there before, if it
+    /// would not fit.
+    fn push_with(
+        &mut self,
+        index: usize,
+        bytes: usize,
+        encode: impl FnOnce(&mut Writer, u32),
+    ) -> Result<(), KernelError> {
         let full = self.owners.len() >= self.netlink.batch_limit()
             || self.writer.bytes().len() + bytes > BATCH_BYTES;
         if full {
@@ -225,7 +264,9 @@ impl<'k> Batch<'k> {
         if self.writer.is_empty() {
             self.first = sequence;
         }
-        Ok(sequence)
+        self.owners.push(index);
+        encode(&mut self.writer, sequence);
+        Ok(())
     }
 
     /// Sends what is left and returns everything that failed.

@@ -18,9 +18,10 @@ use socket2::{SockFilter, SockRef};
 
 use super::Kernel;
 use super::error::KernelError;
+use super::nexthop;
 use super::route::{self, Interned};
 use super::wire::{Header, messages};
-use crate::model::{Protocol, RouteKey};
+use crate::model::{NextHopId, Protocol, RouteKey};
 
 /// What is listened to (`RTNLGRP_*`, linux/rtnetlink.h).
 const GROUPS: [u32; 8] = [
@@ -49,7 +50,9 @@ const BATCH: usize = 512;
 pub enum KernelEvent {
     /// To a route.
     Route(RouteEvent),
-    /// To a link, address, rule or nexthop object.
+    /// To a nexthop object.
+    NextHop(NextHopEvent),
+    /// To a link, address or rule.
     Node,
     /// There was more than could be heard: anything may have happened.
     Overflow,
@@ -67,6 +70,20 @@ pub struct RouteEvent {
     /// Whether it leads straight out of a link, as those of connected subnets do.
     pub direct: bool,
     /// Who did it, as far as it can be told: `pid 4711 (ip)`. `None` is the kernel itself.
+    pub by: Option<Arc<str>>,
+}
+
+/// A nexthop object came, changed or went. Those that go with a link do so without an event
+/// (`nexthop_flush_dev`, net/ipv4/nexthop.c); that of the link tells of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHopEvent {
+    /// Its number.
+    pub id: NextHopId,
+    /// Whose it is, or was.
+    pub protocol: Protocol,
+    /// Whether it went, and its routes with it.
+    pub gone: bool,
+    /// Who did it, as far as it can be told, as in [`RouteEvent::by`].
     pub by: Option<Arc<str>>,
 }
 
@@ -148,6 +165,9 @@ fn event(
     let gone = match header.kind {
         libc::RTM_NEWROUTE => false,
         libc::RTM_DELROUTE => true,
+        nexthop::RTM_NEWNEXTHOP | nexthop::RTM_DELNEXTHOP => {
+            return Some(nexthop_event(header, payload, culprit));
+        }
         _ => return Some(KernelEvent::Node),
     };
     let observed = match route::decode(payload, known, |_, _| true) {
@@ -166,6 +186,22 @@ fn event(
             .all(|hop| hop.via.is_none()),
         by: name_of(header.port, culprit),
     }))
+}
+
+fn nexthop_event(
+    header: Header,
+    payload: &[u8],
+    culprit: &mut Option<(u32, Arc<str>)>,
+) -> KernelEvent {
+    match nexthop::decode(payload) {
+        Ok(object) => KernelEvent::NextHop(NextHopEvent {
+            id: object.id,
+            protocol: object.protocol,
+            gone: header.kind == nexthop::RTM_DELNEXTHOP,
+            by: name_of(header.port, culprit),
+        }),
+        Err(_) => KernelEvent::Node,
+    }
 }
 
 /// Who is behind a netlink port. The kernel gives the first socket of a process the process's

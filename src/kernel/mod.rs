@@ -1,5 +1,5 @@
 //! The only place that knows netlink: reads a node ([`Kernel::observe`]) and changes its routes
-//! ([`Kernel::apply`]).
+//! and nexthop objects ([`Kernel::apply`]).
 //!
 //! Owns the rtnetlink socket, the wire format, the lock against a second writer and the private
 //! namespace of a rehearsal. Must not decide anything: which route is wanted, whose slot it is
@@ -7,7 +7,7 @@
 //! [`Kernel`] belongs to the network namespace of the thread that opened it.
 //!
 //! - `wire`, `socket`: framing, and request and reply; they know no routes.
-//! - `route`: route messages to and from the model.
+//! - `route`, `nexthop`: messages about routes and nexthop objects, to and from the model.
 //! - `observe`, `apply`: the two things this module is for.
 //! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
 //! - [`Neighbours`]: who answers on a link, for health checks; on a socket of its own as well.
@@ -19,6 +19,7 @@ mod error;
 mod events;
 pub mod lock;
 mod neighbour;
+mod nexthop;
 mod observe;
 mod route;
 pub mod sandbox;
@@ -26,10 +27,10 @@ mod scene;
 mod socket;
 mod wire;
 
-use crate::model::Route;
+use crate::model::{NextHopId, NextHopKind, Route};
 
 pub use error::{KernelError, Refusal};
-pub use events::{Events, KernelEvent, RouteEvent};
+pub use events::{Events, KernelEvent, NextHopEvent, RouteEvent};
 pub use lock::{Lock, LockError};
 pub use neighbour::{Neighbour, Neighbours};
 pub use observe::{Interest, Tables};
@@ -51,7 +52,7 @@ impl Kernel {
     }
 }
 
-/// One change of the routing table.
+/// One change of the routing table, or of the nexthop objects beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<'a> {
     /// Install a route in a slot that is free; an occupied slot is refused with `EEXIST`.
@@ -63,15 +64,21 @@ pub enum Change<'a> {
     Replace(&'a Route),
     /// Remove exactly this route, if it is there and carries our protocol.
     Remove(&'a Route),
-}
-
-impl<'a> Change<'a> {
-    /// The route that is to be, or to go.
-    pub fn route(&self) -> &'a Route {
-        match self {
-            Self::Add(route) | Self::Replace(route) | Self::Remove(route) => route,
-        }
-    }
+    /// Make a nexthop object with a number that is free; a taken one is refused with `EEXIST`.
+    AddNextHop(NextHopId, &'a NextHopKind),
+    /// Put this in the place of the object with this number: all routes and groups that refer to
+    /// it go the new way, at once and without a gap. A number that turns out to be free is filled.
+    ///
+    /// Only for an object that is ours: the kernel gives a foreign one to us silently. What it
+    /// refuses is to turn a lone object into a group, a group into one of another type or with
+    /// another number of buckets, and whatever a route or group that uses it could not use.
+    ReplaceNextHop(NextHopId, &'a NextHopKind),
+    /// Remove the object with this number, **and every route that refers to it**, whosever they
+    /// are; groups lose it as a member, and go with their routes when it was the last one.
+    ///
+    /// Only for an object that is ours, and when no route leads by it any more: the kernel looks
+    /// at the number alone.
+    RemoveNextHop(NextHopId),
 }
 
 /// A change that was not made.

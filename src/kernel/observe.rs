@@ -1,4 +1,4 @@
-//! Reading a node: links, addresses, routes, and how the kernel would reach an address.
+//! Reading a node: links, addresses, nexthop objects, routes, and how the kernel would reach an address.
 //!
 //! Complete or an error; see [`Kernel::observe`]. Must not judge what it reads.
 
@@ -12,11 +12,13 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::error::{KernelError, Refusal};
+use super::nexthop;
 use super::route::{self, Interned};
 use super::wire::{Malformed, Writer, attributes, text};
 use super::{Kernel, socket::Netlink};
 use crate::model::{
-    Address, Family, IfIndex, Link, Lookup, Observed, ObservedRoute, Prefix, Protocol, TableId,
+    Address, Family, IfIndex, Link, Lookup, NextHopObject, Observed, ObservedRoute, Prefix,
+    Protocol, TableId,
 };
 
 /// Bytes of `struct ifinfomsg` and `struct ifaddrmsg` (rtnetlink(7)).
@@ -65,6 +67,7 @@ impl Kernel {
         let mut links = read_links(&mut self.netlink)?;
         links.sort_unstable_by_key(|link| link.index);
         let addresses = read_addresses(&mut self.netlink)?;
+        let nexthops = read_nexthops(&mut self.netlink)?;
         let mut routes = Vec::new();
         for family in Family::BOTH {
             let of_family = read_routes(&mut self.netlink, family, wanted)?;
@@ -85,6 +88,8 @@ impl Kernel {
             addresses,
             routes,
             lookups,
+            nexthop_objects: nexthops.is_some(),
+            nexthops: nexthops.unwrap_or_default(),
         })
     }
 }
@@ -156,6 +161,24 @@ fn read_address(payload: &[u8]) -> Result<Option<Address>, Malformed> {
         length: message.header.prefix_len,
         peer: address.filter(|peer| *peer != local),
     }))
+}
+
+/// All nexthop objects by number, or `None` where the kernel has no such thing: before 5.3 it does
+/// not know the message (`rtnetlink_rcv_msg`, net/core/rtnetlink.c).
+fn read_nexthops(netlink: &mut Netlink) -> Result<Option<Vec<NextHopObject>>, KernelError> {
+    let request = dump_request(nexthop::RTM_GETNEXTHOP, &[0; nexthop::NHMSG]);
+    let list = netlink.dump("nexthop objects", request, |payload, nexthops| {
+        nexthops.push(nexthop::decode(payload)?);
+        Ok(())
+    });
+    match list {
+        Ok(mut nexthops) => {
+            nexthops.sort_unstable_by_key(|object: &NextHopObject| object.id);
+            Ok(Some(nexthops))
+        }
+        Err(KernelError::Dump { source, .. }) if source.is(Errno::EOPNOTSUPP) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn read_routes(

@@ -10,6 +10,7 @@
 pub mod document;
 pub mod log;
 pub mod names;
+pub mod nexthop;
 pub mod node;
 pub mod numbers;
 pub mod policy;
@@ -26,9 +27,11 @@ pub use document::{
 };
 pub use log::{LogFormat, LogLevel};
 pub use names::Names;
+pub use nexthop::{NextHopGroup, NextHopKind, NextHopMember, NextHopObject, Resilient};
 pub use node::{Address, Link, Lookup, Observed, ObservedRoute};
 pub use numbers::{
-    AdvMss, IfIndex, InterfaceName, Metric, Mtu, NextHopId, Protocol, Scope, TableId, Tos, Weight,
+    AdvMss, Centiseconds, IfIndex, InterfaceName, Metric, Mtu, NextHopId, Protocol, Scope, TableId,
+    Tos, Weight,
 };
 pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use prefix::{Family, Prefix, PrefixError};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::nexthop::NextHopObject;
 use super::numbers::{IfIndex, Protocol, Scope};
 use super::route::Route;
 
@@ -19,6 +20,10 @@ pub struct Observed {
     /// How the kernel reaches the addresses that were asked about (`gatewayLookup`); an address
     /// that it cannot reach is absent.
     pub lookups: BTreeMap<IpAddr, Lookup>,
+    /// Nexthop objects of all owners, by number.
+    pub nexthops: Vec<NextHopObject>,
+    /// Whether the kernel has nexthop objects at all (Linux 5.3).
+    pub nexthop_objects: bool,
 }
 
 impl Observed {

@@ -78,6 +78,11 @@ number! {
 }
 
 number! {
+    /// Hundredths of a second, the unit of time that the kernel shows (`USER_HZ`, times(2)).
+    Centiseconds(u32)
+}
+
+number! {
     /// Type of service / DSCP of an IPv4 route (`rtm_tos`), part of its slot; srsync installs only 0.
     Tos(u8)
 }

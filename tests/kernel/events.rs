@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use srsync::kernel::Change::{Add, Remove};
+use srsync::kernel::Change::{Add, AddNextHop, Remove, ReplaceNextHop};
 use srsync::kernel::{Events, Kernel, KernelEvent, RouteEvent};
-use srsync::model::{Metric, Protocol, Route, RouteAttrs, RouteKey, RouteType, TableId};
+use srsync::model::{
+    Family, Metric, NextHopId, NextHopKind, Protocol, Route, RouteAttrs, RouteKey, RouteType,
+    TableId,
+};
 
-use super::build::OURS;
+use super::build::{OURS, link};
 use crate::support::tables::{at_once, quiet, wait_until};
 use crate::support::{in_namespace, ip, ip_batch, veth};
 
@@ -78,6 +81,58 @@ fn others_are_heard_and_named_and_we_ourselves_are_not() {
     });
 }
 
+/// What the kernel tells of the routes that move with an object carries the name of who moved it.
+#[test]
+fn who_changes_a_nexthop_object_is_named_and_we_ourselves_are_not_heard() {
+    in_namespace(|| {
+        quiet();
+        veth("east", "west");
+        let mut kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        let id = NextHopId::new(7);
+        let out_of_east = NextHopKind::Single {
+            family: Family::V4,
+            via: None,
+            link: link("east"),
+            on_link: false,
+        };
+        let mut by_object = blackhole("192.0.2.0/24");
+        by_object.attrs = Arc::new(RouteAttrs::by_nexthop(id));
+        let nowhere = NextHopKind::Blackhole { family: Family::V4 };
+        let ours = [
+            AddNextHop(id, &out_of_east),
+            Add(&by_object),
+            ReplaceNextHop(id, &nowhere),
+        ];
+        until_mark(&mut events);
+        assert_eq!(kernel.apply(OURS, &ours).unwrap(), []);
+        let heard = until_mark(&mut events);
+        let of_ours = |event: &KernelEvent| match event {
+            KernelEvent::NextHop(_) => true,
+            KernelEvent::Route(route) => route.protocol == OURS,
+            _ => false,
+        };
+        assert!(!heard.iter().any(of_ours), "{heard:#?}");
+
+        ip("nexthop replace id 7 dev east proto 83");
+        ip("nexthop del id 7");
+        let mut heard = until_mark(&mut events);
+        heard.retain(|event| matches!(event, KernelEvent::NextHop(_)));
+        let [KernelEvent::NextHop(changed), KernelEvent::NextHop(removed)] = &heard[..] else {
+            panic!("{heard:#?}");
+        };
+        assert!(!changed.gone && removed.gone);
+        for event in [changed, removed] {
+            assert_eq!((event.id, event.protocol), (id, OURS));
+            let by = event.by.as_deref().unwrap();
+            assert!(
+                by.starts_with("pid ") || by.contains("(netlink port "),
+                "{by}"
+            );
+        }
+    });
+}
+
 /// A process that is still there when its message is read is named.
 #[test]
 fn the_command_of_a_culprit_is_named() {
@@ -115,7 +170,7 @@ fn the_command_of_a_culprit_is_named() {
 }
 
 #[test]
-fn links_addresses_rules_and_nexthops_are_heard() {
+fn links_addresses_and_rules_are_heard() {
     in_namespace(|| {
         at_once();
         let kernel = Kernel::open().unwrap();
@@ -134,8 +189,6 @@ fn links_addresses_rules_and_nexthops_are_heard() {
         each("addr add fd00::1/64 dev east nodad");
         each("rule add from 10.9.0.0/16 lookup 100");
         each("-6 rule add from fd09::/64 lookup 100");
-        each("nexthop add id 7 via 10.0.0.2 dev east");
-        each("nexthop del id 7");
         each("addr del 10.0.0.1/24 dev east");
         each("link set east down");
         each("link set east name north");

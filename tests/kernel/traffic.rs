@@ -9,7 +9,17 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
+use srsync::kernel::Change::{
+    self, Add, AddNextHop, Remove, RemoveNextHop, Replace, ReplaceNextHop,
+};
+use srsync::model::{
+    Family, Metric, NextHopGroup, NextHopId, NextHopKind, NextHopMember, Route, RouteAttrs,
+    RouteKey, TableId, Weight,
+};
+
+use super::build::{apply_all, link, unicast, via};
 use crate::support::program::Srsync;
 use crate::support::stream::{Arrivals, Stream};
 use crate::support::tables::at_once;
@@ -189,6 +199,69 @@ fn a_change_of_gateway_loses_no_packet() {
         for (numbers, way) in phases {
             assert_way(&arrivals, &numbers, &[way]);
         }
+    });
+}
+
+/// Every route by a group moves with it. From gateways of its own to the group and back, too.
+#[test]
+fn fifty_switches_of_a_group_of_nexthop_objects_lose_no_packet() {
+    Crossroads::in_both_families(|crossroads, _, net| {
+        let node = |changes: &[Change<'_>]| crossroads.node.enter(|| apply_all(changes));
+        let id = NextHopId::new;
+        let only = |member| {
+            let member = NextHopMember {
+                id: id(member),
+                weight: Weight::ONE,
+            };
+            NextHopKind::Group(NextHopGroup::new(vec![member], None))
+        };
+        let hops = crossroads.node.enter(|| {
+            [(net.a, "link_a"), (net.b, "link_b")].map(|(gateway, out)| via(gateway, link(out)))
+        });
+        let [a, b] = hops.map(|hop| NextHopKind::Single {
+            family: Family::of(&hop.via.unwrap()),
+            via: hop.via,
+            link: hop.link.unwrap(),
+            on_link: false,
+        });
+        let (to_a, to_b) = (only(1), only(2));
+        let route = |attrs| Route {
+            key: RouteKey::new(TableId::MAIN, net.prefix.parse().unwrap(), Metric::new(50)),
+            attrs: Arc::new(attrs),
+        };
+        let (plain, by_group) = (
+            route(unicast(&hops[..1])),
+            route(RouteAttrs::by_nexthop(id(3))),
+        );
+        node(&[
+            AddNextHop(id(1), &a),
+            AddNextHop(id(2), &b),
+            AddNextHop(id(3), &to_a),
+            Add(&plain),
+        ]);
+        let stream = crossroads.stream(net);
+        stream.carry(PHASE);
+        node(&[Replace(&by_group)]);
+        let mut phases = vec![(stream.carry(PHASE), "far_a")];
+        for _ in 0..25 {
+            for (group, way) in [(&to_b, "far_b"), (&to_a, "far_a")] {
+                node(&[ReplaceNextHop(id(3), group)]);
+                phases.push((stream.carry(40), way));
+            }
+        }
+        node(&[Replace(&plain)]);
+        phases.push((stream.carry(PHASE), "far_a"));
+        let arrivals = stream.finish();
+        arrivals.assert_all_but(&[]);
+        for (numbers, way) in phases {
+            assert_way(&arrivals, &numbers, &[way]);
+        }
+        node(&[
+            Remove(&plain),
+            RemoveNextHop(id(3)),
+            RemoveNextHop(id(2)),
+            RemoveNextHop(id(1)),
+        ]);
     });
 }
 
