@@ -73,8 +73,8 @@ pub struct RouteEvent {
     pub by: Option<Arc<str>>,
 }
 
-/// A nexthop object came, changed or went. Those that go with a link do so without an event
-/// (`nexthop_flush_dev`, net/ipv4/nexthop.c); that of the link tells of them.
+/// A nexthop object came, changed or went. Those that go with a link or its carrier do so without an
+/// event (`nexthop_flush_dev`, net/ipv4/nexthop.c); that of the link tells of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextHopEvent {
     /// Its number.

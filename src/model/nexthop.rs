@@ -33,7 +33,9 @@ pub enum NextHopKind {
         family: Family,
         /// The gateway; `None` sends straight out of the link.
         via: Option<IpAddr>,
-        /// The link. When it goes down the kernel removes the object, and says nothing.
+        /// The link. When it goes down, or just loses its carrier, the kernel removes the object with
+        /// its routes, and says nothing of it; a plain route outlives a lost carrier. Without a carrier
+        /// no object can be made at all ("Carrier for nexthop device is down").
         link: IfIndex,
         /// Whether the gateway is taken to be on the link, whatever the addresses say.
         on_link: bool,

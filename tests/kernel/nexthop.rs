@@ -14,7 +14,7 @@ use srsync::model::{
 };
 
 use super::build::*;
-use crate::support::tables::quiet;
+use crate::support::tables::{quiet, wait_until};
 use crate::support::watch::Changes;
 use crate::support::{address, in_namespace, ip, ip_succeeds, sysctl, veth};
 
@@ -462,6 +462,30 @@ fn a_link_that_goes_down_takes_its_objects_their_groups_and_routes() {
         assert!(heard.contains(&KernelEvent::Node), "{heard:?}");
         let of_object = |event: &KernelEvent| matches!(event, KernelEvent::NextHop(_));
         assert!(!heard.iter().any(of_object), "{heard:?}");
+    });
+}
+
+/// Where plain routes differ: they stay, and can be made.
+#[test]
+fn a_lost_carrier_takes_objects_and_their_routes_but_no_plain_ones() {
+    in_both_families(|net| {
+        two_and_a_group(net);
+        let plain = route(net.far, unicast(&[via(net.one, link("east"))]));
+        let mut by_object = route(net.far, by(3));
+        by_object.key.metric = Metric::new(60);
+        apply_all(&[Add(&plain), Add(&by_object)]);
+        ip("link set east-peer down");
+        // The kernel notices at its leisure (`linkwatch`, at most a second).
+        wait_until("the carrier is gone", || {
+            let seen = observe();
+            seen.link_named("east").is_some_and(|east| !east.carrier) && seen.nexthops.is_empty()
+        });
+        let seen = observed_routes();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].route, plain);
+        apply_all(&[Replace(&plain)]);
+        let failure = refused(AddNextHop(id(1), &single(net.one, link("east"))));
+        assert_eq!(failure.error.errno(), Some(libc::ENETDOWN));
     });
 }
 
