@@ -41,6 +41,7 @@ pub enum SyncError {
 pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, KernelError> {
     let (tables, lookups) = plan::interest(inputs);
     let observed = kernel.observe(&Interest {
+        nexthops: false,
         protocol: inputs.policy.protocol,
         tables: Tables::Only(tables),
         lookups,

@@ -87,7 +87,10 @@ const DOORS: &[(&str, &[&str])] = &[
         &["kernel", "commands", "daemon", "gateway", "probe", "status"],
     ),
     // `gateway` is handed moments and asks no clock.
-    ("Instant::now", &["kernel", "commands", "daemon", "probe", "status"]),
+    (
+        "Instant::now",
+        &["kernel", "commands", "daemon", "probe", "status"],
+    ),
     (
         "std::time::SystemTime",
         &["kernel", "commands", "daemon", "source", "status"],

@@ -41,6 +41,7 @@ const TESTS: [(&str, fn()); 6] = [
 
 fn everything() -> Interest {
     Interest {
+        nexthops: false,
         protocol: Protocol::SRSYNC,
         tables: Tables::Only(BTreeSet::from([TableId::MAIN, TableId::new(1000)])),
         lookups: BTreeSet::new(),

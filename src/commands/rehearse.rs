@@ -59,6 +59,7 @@ fn resulting_tables(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed
     let (mut tables, lookups) = plan::interest(inputs);
     tables.remove(&TableId::LOCAL);
     Ok(kernel.observe(&Interest {
+        nexthops: false,
         protocol: inputs.policy.protocol,
         tables: Tables::Only(tables),
         lookups,

@@ -14,6 +14,7 @@ use crate::snapshot::Snapshot;
 pub(super) fn run(global: &Global) -> Result<Exit> {
     let session = Session::start(global)?;
     let observed = Kernel::open()?.observe(&Interest {
+        nexthops: false,
         protocol: session.policy().protocol,
         tables: Tables::All,
         lookups: BTreeSet::new(),

@@ -65,6 +65,7 @@ fn of_kernel(session: &Session, paths: &Paths) -> Result<Exit> {
 fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
     let protocol = session.policy().protocol;
     let observed = kernel.observe(&Interest {
+        nexthops: false,
         protocol,
         tables: Tables::NONE,
         lookups: BTreeSet::new(),

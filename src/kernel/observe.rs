@@ -34,6 +34,9 @@ pub struct Interest {
     pub tables: Tables,
     /// Addresses to ask the way to.
     pub lookups: BTreeSet<IpAddr>,
+    /// Whether nexthop objects are read, of every owner. On a node where somebody changes thousands of
+    /// them, a list that is not disturbed may be hard to get.
+    pub nexthops: bool,
 }
 
 /// A choice of routing tables.
@@ -67,7 +70,10 @@ impl Kernel {
         let mut links = read_links(&mut self.netlink)?;
         links.sort_unstable_by_key(|link| link.index);
         let addresses = read_addresses(&mut self.netlink)?;
-        let nexthops = read_nexthops(&mut self.netlink)?;
+        let nexthops = match interest.nexthops {
+            true => read_nexthops(&mut self.netlink)?,
+            false => None,
+        };
         let mut routes = Vec::new();
         for family in Family::BOTH {
             let of_family = read_routes(&mut self.netlink, family, wanted)?;

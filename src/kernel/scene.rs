@@ -190,6 +190,7 @@ impl Places {
 /// An interest in everything in some tables.
 fn interest(routes: &[ObservedRoute]) -> Interest {
     Interest {
+        nexthops: false,
         protocol: Protocol::KERNEL,
         tables: Tables::Only(routes.iter().map(|route| route.route.key.table).collect()),
         lookups: BTreeSet::new(),
@@ -237,6 +238,7 @@ fn await_addresses(kernel: &mut Kernel, scene: &Observed) -> Result<(), KernelEr
         .flatten()
         .collect();
     let everywhere = Interest {
+        nexthops: false,
         protocol: Protocol::KERNEL,
         tables: Tables::Only(BTreeSet::from([TableId::LOCAL, TableId::MAIN])),
         lookups: BTreeSet::new(),

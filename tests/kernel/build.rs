@@ -16,6 +16,7 @@ pub const OURS: Protocol = Protocol::SRSYNC;
 /// What is in the tables 100 and 100000, of whomever, and ours everywhere.
 pub fn interest() -> Interest {
     Interest {
+        nexthops: true,
         protocol: OURS,
         tables: Tables::Only(BTreeSet::from([TableId::new(100), TableId::new(100_000)])),
         lookups: BTreeSet::new(),

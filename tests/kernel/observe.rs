@@ -253,6 +253,7 @@ fn only_what_is_of_interest_is_kept() {
 fn the_routes_of_the_kernel_itself_are_read_as_they_are() {
     with_links(|| {
         let interest = Interest {
+            nexthops: false,
             protocol: OURS,
             tables: Tables::Only(BTreeSet::from([TableId::MAIN, TableId::LOCAL])),
             lookups: BTreeSet::new(),
