@@ -15,32 +15,35 @@ use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 
 use super::way::Way;
-use super::{Loss, Probe, tcp};
+use super::{Loss, tcp};
 
 /// Longest head of an answer, in bytes: as little as hyper allows.
 const LONGEST_HEAD: usize = 8192;
 
+/// What is asked for, and which answers are good.
+pub(super) struct Question {
+    pub(super) port: u16,
+    pub(super) path: String,
+    /// Other than the address.
+    pub(super) host: Option<String>,
+    /// The first and the last.
+    pub(super) expect_status: (u16, u16),
+}
+
 /// Asks once, on a connection of its own.
-pub(super) async fn probe(way: &Way, probe: &Probe) -> Result<(), Loss> {
-    let Probe::Http {
-        port,
-        path,
-        host,
-        expect_status: (first, last),
-    } = probe
-    else {
-        return Err(Loss::Local("not an HTTP check".to_owned()));
-    };
-    let host = host.clone().unwrap_or_else(|| authority(way, *port));
+pub(super) async fn probe(way: &Way, question: &Question) -> Result<(), Loss> {
+    let Question { port, path, .. } = question;
+    let host = question.host.clone();
     let request = Request::get(path)
-        .header(HOST, host)
+        .header(HOST, host.unwrap_or_else(|| authority(way, *port)))
         .header(USER_AGENT, concat!("srsync/", env!("CARGO_PKG_VERSION")))
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| Loss::Local(format!("cannot ask for {path}: {error}")))?;
     let stream = TokioIo::new(tcp::connect(way, *port).await?);
     let status = exchange(stream, request).await.map_err(broken)?;
-    match (*first..=*last).contains(&status) {
+    let (first, last) = question.expect_status;
+    match (first..=last).contains(&status) {
         true => Ok(()),
         false => Err(Loss::Status(status)),
     }

@@ -33,6 +33,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::model::InterfaceName;
 use crate::model::document::{HealthCheck, Probe};
+use http::Question;
 use icmp::Echo;
 use neighbour::Neighbourhood;
 use way::Way;
@@ -140,22 +141,35 @@ impl Prober {
     }
 
     fn lines(&mut self, target: &Target) -> Vec<Line> {
+        let addresses = target.addresses().iter();
         let line = |address: &IpAddr| Line {
             way: Way::new(*address, target.interface.clone(), target.source),
-            kind: match &target.check.probe {
-                Probe::Icmp => Kind::Icmp(Echo::new()),
-                Probe::Tcp { port } => Kind::Tcp { port: *port },
-                http @ Probe::Http { .. } => Kind::Http(http.clone()),
-                Probe::Arp => Kind::Neighbour(self.neighbourhood()),
-            },
+            kind: self.kind(&target.check.probe),
         };
-        target.addresses().iter().map(line).collect()
+        addresses.map(line).collect()
     }
 
-    /// Begins to talk to the kernel only when somebody has something to ask.
-    fn neighbourhood(&mut self) -> Neighbourhood {
-        let neighbourhood = &mut self.neighbourhood;
-        neighbourhood.get_or_insert_with(Neighbourhood::new).clone()
+    fn kind(&mut self, probe: &Probe) -> Kind {
+        match probe {
+            Probe::Icmp => Kind::Icmp(Echo::new()),
+            Probe::Tcp { port } => Kind::Tcp { port: *port },
+            Probe::Http {
+                port,
+                path,
+                host,
+                expect_status,
+            } => Kind::Http(Question {
+                port: *port,
+                path: path.clone(),
+                host: host.clone(),
+                expect_status: *expect_status,
+            }),
+            // Talks to the kernel from the first one on that has something to ask.
+            Probe::Arp => {
+                let neighbourhood = self.neighbourhood.get_or_insert_with(Neighbourhood::new);
+                Kind::Neighbour(neighbourhood.clone())
+            }
+        }
     }
 }
 
@@ -233,7 +247,7 @@ struct Line {
 enum Kind {
     Icmp(Echo),
     Tcp { port: u16 },
-    Http(Probe),
+    Http(Question),
     Neighbour(Neighbourhood),
 }
 
@@ -258,7 +272,7 @@ impl Line {
         match &mut self.kind {
             Kind::Icmp(echo) => echo.probe(way).await,
             Kind::Tcp { port } => tcp::connect(way, *port).await.map(drop),
-            Kind::Http(probe) => http::probe(way, probe).await,
+            Kind::Http(question) => http::probe(way, question).await,
             Kind::Neighbour(neighbourhood) => neighbourhood.probe(way).await,
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::Loss;
 use super::way::Way;
 use crate::kernel::{KernelError, Neighbour, Neighbours};
+use crate::model::Family;
 
 /// An answer is looked for after so long, and then after twice the time each, up to the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -28,8 +29,8 @@ type Question = Box<dyn FnOnce(&mut Neighbours) + Send>;
 #[derive(Clone)]
 pub(super) struct Neighbourhood {
     questions: mpsc::Sender<Question>,
-    /// Whether the kernel has not answered yet.
-    waiting: bool,
+    /// Whether the kernel has told anything during this probe.
+    heard: bool,
 }
 
 impl Neighbourhood {
@@ -41,12 +42,13 @@ impl Neighbourhood {
         let _ = thread.spawn(move || answer(&receiver));
         Self {
             questions,
-            waiting: false,
+            heard: false,
         }
     }
 
     /// Asks once, and looks for the answer until it is there.
     pub(super) async fn probe(&mut self, way: &Way) -> Result<(), Loss> {
+        self.heard = false;
         let (address, link) = (way.to(), way.link());
         let asked = move |neighbours: &mut Neighbours| {
             let link = match link {
@@ -71,8 +73,11 @@ impl Neighbourhood {
                 Neighbour::Reachable | Neighbour::Fixed => return Ok(()),
                 Neighbour::Asked | Neighbour::Stale => {}
                 Neighbour::Missing => {
-                    let why = "it does not answer to the kernel's questions for its address";
-                    return Err(Loss::Unreachable(why.to_owned()));
+                    let protocol = match Family::of(&address) {
+                        Family::V4 => "ARP",
+                        Family::V6 => "neighbour discovery",
+                    };
+                    return Err(Loss::Unreachable(format!("no answer to {protocol}")));
                 }
             }
         }
@@ -80,9 +85,9 @@ impl Neighbourhood {
 
     /// What it means that a probe had to be ended.
     pub(super) fn silence(&self) -> Loss {
-        match self.waiting {
-            true => Loss::Local("the kernel is too busy to tell its neighbours".to_owned()),
-            false => Loss::Timeout,
+        match self.heard {
+            true => Loss::Timeout,
+            false => Loss::Local("the kernel is too busy to tell its neighbours".to_owned()),
         }
     }
 
@@ -98,13 +103,13 @@ impl Neighbourhood {
                 let _ = sender.send(question(neighbours));
             }
         };
-        self.waiting = true;
         // If nobody receives, no answer will come either.
         let _ = self.questions.send(Box::new(question));
-        let answer = answer.await;
-        self.waiting = false;
-        match answer {
-            Ok(answer) => answer.map_err(|error| Loss::Local(in_words(&error))),
+        match answer.await {
+            Ok(answer) => {
+                self.heard = true;
+                answer.map_err(|error| Loss::Local(in_words(&error)))
+            }
             Err(_) => Err(Loss::Local(
                 "the kernel cannot be asked for its neighbours".to_owned(),
             )),

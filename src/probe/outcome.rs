@@ -74,6 +74,8 @@ impl From<io::Error> for Loss {
             | Errno::ENOPROTOOPT
             | Errno::EPROTO
             | Errno::EACCES => Self::Unreachable(words),
+            // A packet that was dropped on its way out (`net_xmit_errno`, linux/netdevice.h).
+            Errno::ENOBUFS => Self::Unreachable("the link takes no packets".to_owned()),
             Errno::EPERM => Self::Local(format!("cannot send ({words}): a firewall of this node?")),
             _ => Self::Local(format!("cannot probe: {words}")),
         }
