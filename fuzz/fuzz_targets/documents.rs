@@ -105,6 +105,7 @@ fn shown(inputs: &Inputs<'_>, observed: Observed) {
         pass: &pass,
         tables: None,
         running: None,
+        selection: None,
     };
     let style = Style {
         colour: false,
