@@ -256,12 +256,11 @@ impl Server {
         thread::spawn(move || {
             let mut kept = Vec::new();
             for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                // A probe cuts its connection off: it may be gone before it is looked at.
-                let Ok(from) = stream.peer_addr() else {
+                // Who wanted only to connect may have gone.
+                let Ok(mut stream) = stream else { continue };
+                let Ok(from) = stream.peer_addr().map(|from| from.ip()) else {
                     continue;
                 };
-                let from = from.ip();
                 let Some(answer) = &answer else {
                     kept.push(stream);
                     continue;
@@ -276,7 +275,7 @@ impl Server {
                 }
                 let question = String::from_utf8_lossy(&question).into_owned();
                 heard.lock().unwrap().push((from, question));
-                // Who asked may have gone.
+                // So may who has asked.
                 let _ = stream.write_all(answer.as_bytes());
             }
         });

@@ -46,8 +46,8 @@ fn a_datagram_socket_needs_no_privilege_where_the_node_allows_it() {
 
 #[test]
 fn a_raw_socket_is_used_where_it_does_not() {
+    // As a new namespace is.
     let (node, gateway) = node_and_gateway();
-    node.sysctl("ipv4/ping_group_range", "1 0");
     for net in [V4, V6] {
         let probing = Probing::start(&node, [icmp(net.gateway)]);
         probing.wait_for_answer();
@@ -73,7 +73,6 @@ fn a_raw_socket_is_used_where_it_does_not() {
 #[test]
 fn without_either_it_says_what_is_missing() {
     let (node, _gateway) = node_and_gateway();
-    node.sysctl("ipv4/ping_group_range", "1 0");
     for net in [V4, V6] {
         let probing = Probing::start_after(&node, give_up_capabilities, [icmp(net.gateway)]);
         probing.wait_for_words("CAP_NET_RAW, or this process's group");
