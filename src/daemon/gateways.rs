@@ -30,6 +30,8 @@ const HOLD_DOWN: Duration = Duration::from_secs(10);
 pub(super) struct Gateways {
     probes: watch::Sender<BTreeSet<Target>>,
     known: Known,
+    /// Gateways that this node cannot even ask, said once.
+    unasked: BTreeSet<IpAddr>,
     /// When a decision ends without any news.
     next: Option<Instant>,
 }
@@ -84,6 +86,7 @@ impl Gateways {
         Self {
             probes,
             known: Known::default(),
+            unasked: BTreeSet::new(),
             next: None,
         }
     }
@@ -133,6 +136,19 @@ impl Gateways {
 
     /// A probe has ended. Returns what is new by that; if anything is, it is time to steer.
     pub(super) fn probed(&mut self, probed: &Probed, now: Instant) -> Vec<News> {
+        let gateway = probed.target.gateway;
+        // What goes wrong on this node says nothing about the gateway: no evidence, either way.
+        if let probe::Outcome::Lost {
+            why: probe::Loss::Local(why),
+            ..
+        } = &probed.outcome
+        {
+            if self.unasked.insert(gateway) {
+                tracing::warn!("gateway {gateway} cannot be probed, and counts as it did: {why}");
+            }
+            return Vec::new();
+        }
+        self.unasked.remove(&gateway);
         let mut news = Vec::new();
         let answered = matches!(probed.outcome, probe::Outcome::Answered { .. });
         let Known {
@@ -140,7 +156,7 @@ impl Gateways {
         } = &mut self.known;
         for (witnessed, witnesses) in witnesses.iter_mut() {
             let asks = witnessed.targets().any(|target| target == *probed.target);
-            let turned = asks.then(|| witnesses.probe(probed.target.gateway, answered, now));
+            let turned = asks.then(|| witnesses.probe(gateway, answered, now));
             news.extend(
                 turned
                     .flatten()

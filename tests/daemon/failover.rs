@@ -162,3 +162,17 @@ fn an_isolated_node_does_not_switch() {
         wait_until("the second carries", || leads_to("10.0.2.2"));
     });
 }
+
+/// A daemon that may send no ICMP does not take that for the death of its gateways.
+#[test]
+fn what_this_node_may_not_ask_is_no_evidence() {
+    between_two_gateways(|srsync, _| {
+        document(srsync, ", onAllDown: withdraw");
+        // Datagram sockets for ICMP are for nobody in a new namespace (ping_group_range).
+        let daemon = Daemon::start_without_raw_sockets(srsync);
+        wait_until("it is said", || daemon.log().contains("cannot be probed"));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert!(leads_to("10.0.1.2"));
+        assert!(!kinds(&daemon).contains(&"gatewayDown".to_owned()));
+    });
+}

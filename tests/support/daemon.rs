@@ -49,6 +49,20 @@ impl Daemon {
         Self { process, home }
     }
 
+    /// On the directory of the test, without CAP_NET_RAW; ready.
+    pub fn start_without_raw_sockets(srsync: &Srsync<'_>) -> Self {
+        let mut daemon = Self::start(srsync, "");
+        daemon.stop();
+        let plain = command(srsync, &daemon.home, &[srsync.directory()], "");
+        let mut bounded = Command::new("setpriv");
+        bounded.arg("--bounding-set=-net_raw");
+        bounded.arg(plain.get_program()).args(plain.get_args());
+        let log = File::options().append(true).open(daemon.home.join("log"));
+        daemon.process = bounded.stderr(log.unwrap()).spawn().unwrap();
+        daemon.wait_ready();
+        daemon
+    }
+
     /// Another one in the place of this one, which must have ended: same socket, same log.
     pub fn launch_again(&mut self, srsync: &Srsync<'_>, flags: &str) {
         self.launch_again_on(srsync, &[srsync.directory()], flags);
@@ -245,10 +259,15 @@ fn spawn(srsync: &Srsync<'_>, home: &Path, paths: &[&Path], flags: &str) -> Chil
         .create(true)
         .append(true)
         .open(home.join("log"));
+    let mut command = command(srsync, home, paths, flags);
+    command.stderr(log.unwrap()).spawn().unwrap()
+}
+
+fn command(srsync: &Srsync<'_>, home: &Path, paths: &[&Path], flags: &str) -> Command {
     let mut command: Command = srsync.command("daemon");
     command.args(paths).arg("--socket").arg(home.join("socket"));
-    command.args(flags.split_whitespace()).stderr(log.unwrap());
-    command.spawn().unwrap()
+    command.args(flags.split_whitespace());
+    command
 }
 
 /// State and reason of a prefix that is wanted, in a report.
