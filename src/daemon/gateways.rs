@@ -155,7 +155,8 @@ impl Gateways {
             healths, witnesses, ..
         } = &mut self.known;
         for (witnessed, witnesses) in witnesses.iter_mut() {
-            let asks = witnessed.targets().any(|target| target == *probed.target);
+            let asks = witnessed.addresses.contains(&gateway)
+                && witnessed.targets().any(|target| target == *probed.target);
             let turned = asks.then(|| witnesses.probe(gateway, answered, now));
             news.extend(
                 turned
@@ -165,7 +166,7 @@ impl Gateways {
         }
         let nobody = Witnesses::new([], 1);
         for (watched, health) in healths {
-            if watched.target().as_ref() != Some(&*probed.target) {
+            if !watched.is_probed_by(&probed.target) {
                 continue;
             }
             let witnesses = watched.witnesses.as_ref().and_then(|w| witnesses.get(w));
@@ -357,6 +358,14 @@ impl Watched {
                 && gateway.check == self.check
         };
         is_watched(document) && gateways.into_iter().any(is_this)
+    }
+
+    /// Whether this is what a probe was about: asked a thousand times a second, so nothing is copied.
+    fn is_probed_by(&self, target: &Target) -> bool {
+        self.address == target.gateway
+            && self.interface == target.interface
+            && self.source == target.source
+            && self.check.as_ref() == Some(&target.check)
     }
 
     fn target(&self) -> Option<Target> {
