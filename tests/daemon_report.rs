@@ -120,7 +120,7 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
     assert_eq!(words("happening", "kind"), named(&kinds));
     let conditions = Condition::ALL.map(|condition| condition.name().to_owned());
     assert_eq!(words("source", "condition"), conditions.into());
-    let triggers = TRIGGERS.map(|trigger| trigger.name().to_owned());
+    let triggers = Trigger::ALL.map(|trigger| trigger.name().to_owned());
     assert_eq!(words("daemonPass", "trigger"), triggers.into());
 }
 
@@ -307,17 +307,6 @@ fn sources() -> Vec<SourceStatus> {
     };
     vec![valid, invalid]
 }
-
-const TRIGGERS: [Trigger; 8] = [
-    Trigger::Start,
-    Trigger::Sources,
-    Trigger::Kernel,
-    Trigger::Overflow,
-    Trigger::Gateways,
-    Trigger::Resync,
-    Trigger::Reload,
-    Trigger::Retry,
-];
 
 /// One of each kind; the first one has every field.
 fn happenings() -> Vec<Arc<Happening>> {

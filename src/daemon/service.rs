@@ -11,6 +11,8 @@ pub(super) struct Service {
     /// How often it wants to hear from the loop, and when it does next.
     watchdog: Option<(Duration, Instant)>,
     status: String,
+    /// It waits for word that a start or a reload is over.
+    waits: bool,
 }
 
 impl Service {
@@ -20,22 +22,26 @@ impl Service {
         Self {
             watchdog,
             status: String::new(),
+            waits: true,
         }
     }
 
-    /// The first pass is done.
-    pub(super) fn ready(&self) {
-        notify(&[NotifyState::Ready]);
+    /// A pass is done, and with it a start or a reload.
+    pub(super) fn ready(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            notify(&[NotifyState::Ready]);
+        }
     }
 
     /// Config and sources are being read again; [`Service::ready`] ends it.
-    pub(super) fn reloading(&self) {
-        let since_boot = NotifyState::monotonic_usec_now();
-        let reloading = [NotifyState::Reloading];
-        match since_boot {
-            Ok(since_boot) => notify(&[NotifyState::Reloading, since_boot]),
-            Err(_) => notify(&reloading),
-        }
+    pub(super) fn reloading(&mut self) {
+        self.waits = true;
+        let since_boot = NotifyState::monotonic_usec_now().ok();
+        let states: Vec<_> = [Some(NotifyState::Reloading), since_boot]
+            .into_iter()
+            .flatten()
+            .collect();
+        notify(&states);
     }
 
     /// The daemon ends.

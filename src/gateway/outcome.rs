@@ -1,7 +1,6 @@
 //! What became of a probe, and of several in a row.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// What became of one probe.
@@ -25,25 +24,6 @@ impl Outcome {
     /// Whether it was answered.
     pub fn is_answered(&self) -> bool {
         matches!(self, Self::Answered { .. })
-    }
-
-    /// One outcome for a check with several targets: all of them must answer.
-    pub fn of_all(targets: &[(IpAddr, Self)]) -> Self {
-        let mut slowest = Duration::ZERO;
-        for (target, outcome) in targets {
-            match outcome {
-                Self::Answered { round_trip } => slowest = slowest.max(*round_trip),
-                Self::Lost { why, waited } => {
-                    return Self::Lost {
-                        why: Loss::Other(format!("{target}: {why}").into()),
-                        waited: *waited,
-                    };
-                }
-            }
-        }
-        Self::Answered {
-            round_trip: slowest,
-        }
     }
 
     /// When its probe was sent.
@@ -145,30 +125,5 @@ pub(super) fn seconds(time: Duration) -> String {
     match time.as_millis() {
         millis @ ..1000 => format!("{millis} ms"),
         _ => format!("{:.1} s", time.as_secs_f64()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answered(millis: u64) -> Outcome {
-        let round_trip = Duration::from_millis(millis);
-        Outcome::Answered { round_trip }
-    }
-
-    #[test]
-    fn of_several_targets_all_must_answer() {
-        let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        let all = Outcome::of_all(&[(one, answered(7)), (two, answered(3))]);
-        assert_eq!(all, answered(7));
-        let waited = Duration::from_secs(1);
-        let lost = Outcome::Lost {
-            why: Loss::Timeout,
-            waited,
-        };
-        let all = Outcome::of_all(&[(one, answered(7)), (two, lost)]);
-        let why = Loss::Other("192.0.2.2: timed out".into());
-        assert_eq!(all, Outcome::Lost { why, waited });
     }
 }

@@ -10,18 +10,6 @@ use serde::Serialize;
 use super::{Action, Counters, Trigger};
 use crate::plan::ReasonCode;
 
-/// All that make a pass happen.
-const TRIGGERS: [Trigger; 8] = [
-    Trigger::Start,
-    Trigger::Sources,
-    Trigger::Kernel,
-    Trigger::Overflow,
-    Trigger::Gateways,
-    Trigger::Resync,
-    Trigger::Reload,
-    Trigger::Retry,
-];
-
 /// All that change a route.
 const CHANGES: [Action; 4] = [Action::Add, Action::Replace, Action::Adopt, Action::Remove];
 
@@ -49,7 +37,7 @@ const FAILURES: [ReasonCode; 16] = [
 impl Counters {
     /// Passes by what made them happen.
     pub fn passes_by_trigger(&self) -> BTreeMap<String, u64> {
-        by_word(&TRIGGERS, &self.passes)
+        by_word(&Trigger::ALL, &self.passes)
     }
 
     /// Routes changed, by what was done.

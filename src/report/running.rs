@@ -230,6 +230,18 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Start,
+        Self::Sources,
+        Self::Kernel,
+        Self::Overflow,
+        Self::Gateways,
+        Self::Resync,
+        Self::Reload,
+        Self::Retry,
+    ];
+
     /// The word, as in metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -49,6 +49,28 @@ fn routes(heard: &[KernelEvent]) -> Vec<&RouteEvent> {
     routes
 }
 
+/// So many routes of ours, for `ip -batch`.
+fn blackholes(count: u32) -> String {
+    let line = |n| {
+        format!(
+            "route add blackhole 10.{}.{}.0/24 proto 83\n",
+            n / 256,
+            n % 256
+        )
+    };
+    (0..count).map(line).collect()
+}
+
+/// Whoever did it has a name, or is gone.
+#[track_caller]
+fn is_named(by: Option<&str>) {
+    let by = by.unwrap();
+    assert!(
+        by.starts_with("pid ") || by.contains("(netlink port "),
+        "{by}"
+    );
+}
+
 #[test]
 fn others_are_heard_and_named_and_we_ourselves_are_not() {
     in_namespace(|| {
@@ -72,11 +94,7 @@ fn others_are_heard_and_named_and_we_ourselves_are_not() {
             };
             assert_eq!((deleted.key, deleted.protocol), (route.key, OURS));
             assert!(deleted.gone);
-            let by = deleted.by.as_deref().unwrap();
-            assert!(
-                by.starts_with("pid ") || by.contains("(netlink port "),
-                "{by}"
-            );
+            is_named(deleted.by.as_deref());
         }
     });
 }
@@ -124,11 +142,7 @@ fn who_changes_a_nexthop_object_is_named_and_we_ourselves_are_not_heard() {
         assert!(!changed.gone && removed.gone);
         for event in [changed, removed] {
             assert_eq!((event.id, event.protocol), (id, OURS));
-            let by = event.by.as_deref().unwrap();
-            assert!(
-                by.starts_with("pid ") || by.contains("(netlink port "),
-                "{by}"
-            );
+            is_named(event.by.as_deref());
         }
     });
 }
@@ -140,15 +154,7 @@ fn the_command_of_a_culprit_is_named() {
         quiet();
         let kernel = Kernel::open().unwrap();
         let mut events = Events::open(&kernel).unwrap();
-        let batch: String = (0..20_000)
-            .map(|n| {
-                format!(
-                    "route add blackhole 10.{}.{}.0/24 proto 83\n",
-                    n / 256,
-                    n % 256
-                )
-            })
-            .collect();
+        let batch = blackholes(20_000);
         let named = std::thread::scope(|scope| {
             let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
             scope.spawn(move || {
@@ -225,15 +231,7 @@ fn an_overflow_is_told() {
     in_namespace(|| {
         let kernel = Kernel::open().unwrap();
         let mut events = Events::open(&kernel).unwrap();
-        let batch: String = (0..60_000)
-            .map(|n| {
-                format!(
-                    "route add blackhole 10.{}.{}.0/24 proto 83\n",
-                    n / 256,
-                    n % 256
-                )
-            })
-            .collect();
+        let batch = blackholes(60_000);
         ip_batch(&batch);
         assert_eq!(events.wait().unwrap().last(), Some(&KernelEvent::Overflow));
         // Nothing is dropped any more by then.
