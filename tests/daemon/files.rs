@@ -324,3 +324,24 @@ fn a_file_that_may_not_be_read_any_more_keeps_its_routes() {
         assert_ours(&[(1, 2), (2, 3)]);
     });
 }
+
+#[test]
+fn without_room_for_watches_sources_are_polled_and_that_is_said() {
+    on_a_node(|srsync| {
+        let blackhole = |n| format!("destinations: [198.18.{n}.0/24], type: blackhole");
+        srsync.document("a", &blackhole(1));
+        let daemon = Daemon::start_without_watches(srsync);
+        let status = daemon.status();
+        let why = status["daemon"]["polling"].as_str().unwrap();
+        assert!(why.contains("fs.inotify.max_user_watches"), "{why}");
+        assert!(
+            daemon.log().contains("read every second"),
+            "{}",
+            daemon.log()
+        );
+        srsync.document("b", &blackhole(2));
+        daemon.wait_for_state("198.18.2.0/24", "Installed");
+        drop(daemon);
+        srsync.run("flush --yes").exits(0);
+    });
+}

@@ -51,14 +51,28 @@ impl Daemon {
 
     /// On the directory of the test, without CAP_NET_RAW; ready.
     pub fn start_without_raw_sockets(srsync: &Srsync<'_>) -> Self {
+        Self::start_by(srsync, &["setpriv", "--bounding-set=-net_raw"], "")
+    }
+
+    /// On the directory of the test, where inotify has no room; ready. It has user and network
+    /// namespaces of its own, for the limit is one of the user namespace.
+    pub fn start_without_watches(srsync: &Srsync<'_>) -> Self {
+        let script = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
+        // Otherwise the periodic comparison would find what polling missed.
+        let rarely = "--resync-interval 10m";
+        Self::start_by(srsync, &["unshare", "-rn", "sh", "-c", script], rarely)
+    }
+
+    /// On the directory of the test, by way of another program; ready.
+    fn start_by(srsync: &Srsync<'_>, wrapper: &[&str], flags: &str) -> Self {
         let mut daemon = Self::start(srsync, "");
         daemon.stop();
-        let plain = command(srsync, &daemon.home, &[srsync.directory()], "");
-        let mut bounded = Command::new("setpriv");
-        bounded.arg("--bounding-set=-net_raw");
-        bounded.arg(plain.get_program()).args(plain.get_args());
+        let plain = command(srsync, &daemon.home, &[srsync.directory()], flags);
+        let mut wrapped = Command::new(wrapper[0]);
+        wrapped.args(&wrapper[1..]).arg(plain.get_program());
+        wrapped.args(plain.get_args());
         let log = File::options().append(true).open(daemon.home.join("log"));
-        daemon.process = bounded.stderr(log.unwrap()).spawn().unwrap();
+        daemon.process = wrapped.stderr(log.unwrap()).spawn().unwrap();
         daemon.wait_ready();
         daemon
     }
