@@ -146,28 +146,35 @@ fn target() -> impl Strategy<Value = Target> {
         on_link: false,
         check: None,
     };
-    let through = move |addresses: &[&str], mode| {
+    let gateways = move |(addresses, mode, on_all_down): (&[&str], Mode, OnAllDown)| {
         Target::Gateways(Gateways {
             list: addresses.iter().map(|a| gateway(a)).collect(),
             mode,
-            on_all_down: OnAllDown::Keep,
+            on_all_down,
             witness: Vec::new(),
             preempt: true,
         })
     };
+    let one: &[&str] = &["10.0.1.7", "2001:db8:1::7"];
+    let two: &[&str] = &["10.0.1.7", "10.0.2.7", "2001:db8:1::7", "2001:db8:2::7"];
+    // Behind a route of our own, if a document makes one.
+    let behind_ours: &[&str] = &["10.9.0.1", "2001:db9::1"];
+    // On a link that is down.
+    let down: &[&str] = &["10.0.3.7", "2001:db8:3::7"];
+    let lists = prop_oneof![Just(one), Just(two), Just(behind_ours), Just(down)];
+    let modes = prop_oneof![Just(Mode::Failover), Just(Mode::Ecmp)];
+    let all_down = prop_oneof![
+        Just(OnAllDown::Keep),
+        Just(OnAllDown::Withdraw),
+        Just(OnAllDown::Blackhole),
+    ];
     prop_oneof![
-        Just(Target::Nowhere(RouteType::Blackhole)),
-        Just(Target::Interface(InterfaceName::new("eth2").unwrap())),
-        Just(Target::Interface(InterfaceName::new("eth3").unwrap())),
-        Just(Target::Interface(InterfaceName::new("absent").unwrap())),
-        Just(through(&["10.0.1.7", "2001:db8:1::7"], Mode::Failover)),
-        Just(through(
-            &["10.0.1.7", "10.0.2.7", "2001:db8:1::7", "2001:db8:2::7"],
-            Mode::Ecmp
-        )),
-        // Behind a route of our own, if a document makes one.
-        Just(through(&["10.9.0.1", "2001:db9::1"], Mode::Failover)),
-        Just(Target::Lookup("10.0.1.9".parse().unwrap())),
+        1 => Just(Target::Nowhere(RouteType::Blackhole)),
+        1 => Just(Target::Interface(InterfaceName::new("eth2").unwrap())),
+        1 => Just(Target::Interface(InterfaceName::new("eth3").unwrap())),
+        1 => Just(Target::Interface(InterfaceName::new("absent").unwrap())),
+        1 => Just(Target::Lookup("10.0.1.9".parse().unwrap())),
+        4 => (lists, modes, all_down).prop_map(gateways),
     ]
 }
 
@@ -294,12 +301,16 @@ proptest! {
         with_inputs(&documents, &policy, |inputs| {
             let plan = plan::plan(inputs, &node);
             for removed in plan.rows.iter().filter(|r| matches!(r.verdict, Verdict::Remove(_))) {
-                // Only the surplus of a slot that keeps a route of ours.
+                // Only the surplus of a slot that keeps a route of ours, or whose document itself
+                // withdraws it.
                 let claimed = plan.rows.iter().find(|r| r.key == removed.key && r.claim.is_some());
-                let stays = claimed.is_none_or(|row| {
-                    matches!(row.verdict, Verdict::Keep(_) | Verdict::Replace { .. })
+                let is_surplus = claimed.is_none_or(|row| {
+                    matches!(
+                        row.verdict,
+                        Verdict::Keep(_) | Verdict::Replace { .. } | Verdict::Withdraw { .. }
+                    )
                 });
-                assert!(stays, "{removed:?} against {claimed:?}");
+                assert!(is_surplus, "{removed:?} against {claimed:?}");
             }
         });
     }

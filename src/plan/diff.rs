@@ -113,11 +113,14 @@ impl<'a> Differ<'a> {
             Ok(wanted) => self.compare(claim.key, wanted, (ours, foreign)),
             Err(blocked) => self.blocked(blocked, ours),
         };
-        // More than one of ours in a slot (IPv6 allows it, and IPv4 by NLM_F_APPEND): one stays.
+        // More than one of ours in a slot (IPv6 allows it, and IPv4 by NLM_F_APPEND): the verdict is
+        // about one, the others go.
         // Equal ones are one route that a dump listed twice while others changed around it; to
         // remove the second would remove the only one.
         let one = match &verdict {
-            Verdict::Keep(attrs) | Verdict::Replace { from: attrs, .. } => Some(attrs.clone()),
+            Verdict::Keep(attrs)
+            | Verdict::Replace { from: attrs, .. }
+            | Verdict::Withdraw { attrs, .. } => Some(attrs.clone()),
             _ => None,
         };
         let is_surplus =

@@ -25,7 +25,7 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
     };
     let changing = plan.rows.iter().filter(|row| plan.changes(row));
     let (removals, puts): (Vec<_>, Vec<_>) =
-        changing.partition(|row| matches!(row.verdict, Verdict::Remove(_)));
+        changing.partition(|row| removed(&row.verdict).is_some());
     for row in puts {
         let in_slot = |route: &ObservedRoute| route.route.key == row.key;
         match &row.verdict {
@@ -56,7 +56,7 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
         .map(|row| ours_in(routes, row.key) > 1)
         .collect();
     for (row, crowded) in removals.iter().zip(crowded) {
-        let Verdict::Remove(attrs) = &row.verdict else {
+        let Some(attrs) = removed(&row.verdict) else {
             continue;
         };
         let route = Route {
@@ -69,6 +69,14 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
             assert_eq!(routes.len() + 1, before, "removed what was not there");
             assert_eq!(ours_in(routes, row.key), 0, "removed from another slot");
         }
+    }
+}
+
+/// The route that a verdict takes away: one that nobody asks for, or one that its document withdraws.
+fn removed(verdict: &Verdict) -> Option<&Arc<RouteAttrs>> {
+    match verdict {
+        Verdict::Remove(attrs) | Verdict::Withdraw { attrs, .. } => Some(attrs),
+        _ => None,
     }
 }
 
@@ -175,8 +183,13 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
     let protocol = inputs.policy.protocol;
     let adopts = inputs.policy.foreign_routes == srsync::model::ForeignRoutes::Adopt;
     let foreign_before = foreign(observed, protocol);
-    // One round for each route that makes another possible, and one that finds nothing to do.
-    for _ in 0..inputs.documents.len() + 3 {
+    // One round for each route that makes another possible, one that finds nothing to do, and one
+    // for each further route in a crowded slot: what is withdrawn goes also where surplus must stay.
+    let ours = observed.routes.iter().filter(|r| r.protocol == protocol);
+    let mut slots: Vec<RouteKey> = ours.map(|route| route.route.key).collect();
+    slots.sort();
+    let crowd = slots.chunk_by(RouteKey::eq).map(<[RouteKey]>::len).max();
+    for _ in 0..inputs.documents.len() + 3 + crowd.unwrap_or(0) {
         look_up(inputs, observed);
         let plan = plan::plan(inputs, observed);
         one_verdict_each(&plan, observed, protocol);
