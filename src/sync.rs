@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::kernel::{Change, Failure, Interest, Kernel, KernelError, Tables};
-use crate::model::{Observed, Route, RouteKey, State};
+use crate::kernel::{Change, Failure, Interest, Kernel, KernelError, NextHops, Refusal, Tables};
+use crate::model::{NextHopKind, Observed, Protocol, Route, RouteKey, State};
+use crate::plan::objects::{Objects, Switch};
 use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
 use crate::report::{Pass, Surprise, Surprises};
 
 /// How often a pass goes round at most: routes that build on each other are rarely deeper.
 const ROUNDS: usize = 8;
+/// How often nexthop objects are tried in a pass, before plain routes do it without them.
+const ATTEMPTS: usize = 2;
 
 /// Why a pass was given up.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,11 @@ pub enum SyncError {
 pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, KernelError> {
     let (tables, lookups) = plan::interest(inputs);
     let observed = kernel.observe(&Interest {
-        nexthops: false,
+        nexthops: match plan::wants_objects(inputs) {
+            true => NextHops::Needed,
+            // What was left by somebody else is tidied up, if it can be seen.
+            false => NextHops::Welcome,
+        },
         protocol: inputs.policy.protocol,
         tables: Tables::Only(tables),
         lookups,
@@ -69,6 +76,7 @@ pub fn planned(inputs: &Inputs<'_>, observed: Observed) -> Pass {
     Pass {
         plan: plan::plan(inputs, &observed),
         outcome: None,
+        without_objects: None,
         links: observed.links,
     }
 }
@@ -101,18 +109,37 @@ pub fn carry_through(
         false => surprises(&pass.plan, &pass.plan, &refused),
     };
     let mut latest: Option<Plan> = None;
+    let mut inputs = *inputs;
+    let mut attempts = 0;
     for _ in 0..ROUNDS {
-        let work = work(latest.as_ref().unwrap_or(&pass.plan), &refused);
-        if work.is_empty() {
+        let plan = latest.as_ref().unwrap_or(&pass.plan);
+        let work = work(plan, &refused);
+        if work.is_empty() && plan.objects.are_settled() {
             break;
         }
-        carry_out(kernel, inputs, &work, &mut refused)?;
+        match prepare(kernel, inputs.policy.protocol, &plan.objects)? {
+            None => {
+                carry_out(kernel, &inputs, &work, &mut refused)?;
+                tidy_up(kernel, inputs.policy.protocol, &plan.objects)?;
+            }
+            Some(refusal) if permission(&refusal) => return Err(SyncError::NotPermitted),
+            // The node may just have changed; but routes do not wait for objects for ever.
+            Some(refusal) => {
+                attempts += 1;
+                if attempts == ATTEMPTS || is_unsupported(&refusal) {
+                    inputs.objects = false;
+                    pass.without_objects = Some(refusal.to_string());
+                }
+            }
+        }
+        let inputs = &inputs;
         let observed = observe(kernel, inputs).map_err(SyncError::During)?;
         let mut after = plan::plan(inputs, &observed);
         // A guard is asked once in a pass: what was added meanwhile would raise a percentage.
         after.removals = pass.plan.removals.clone();
         bring_up_to_date(&mut pass.plan, &after);
         outcome = surprises(&pass.plan, &after, &refused);
+        pass.plan.objects = after.objects.clone();
         pass.links = observed.links;
         latest = Some(after);
     }
@@ -174,6 +201,66 @@ fn work(plan: &Plan, refused: &Held) -> Vec<Work> {
     work
 }
 
+/// Makes and changes the nexthop objects that routes are about to refer to. Returns the first
+/// refusal.
+fn prepare(
+    kernel: &mut Kernel,
+    protocol: Protocol,
+    objects: &Objects,
+) -> Result<Option<Refusal>, SyncError> {
+    let changes = objects.changes.iter().map(|change| match change.exists {
+        false => Change::AddNextHop(change.id, &change.kind),
+        true => Change::ReplaceNextHop(change.id, &change.kind),
+    });
+    let changes: Vec<Change<'_>> = changes.collect();
+    let failures = kernel
+        .apply(protocol, &changes)
+        .map_err(SyncError::During)?;
+    Ok(failures.into_iter().next().map(|failure| failure.error))
+}
+
+/// Removes the nexthop objects that nobody leads by any more. What is refused is found again.
+fn tidy_up(kernel: &mut Kernel, protocol: Protocol, objects: &Objects) -> Result<(), SyncError> {
+    let orphans = objects.orphans.iter().copied();
+    let changes: Vec<Change<'_>> = orphans.map(Change::RemoveNextHop).collect();
+    kernel
+        .apply(protocol, &changes)
+        .map_err(SyncError::During)?;
+    Ok(())
+}
+
+/// Leads all routes of a set another way, in one message, without looking at the routes: the group is
+/// ours and holds what it is thought to hold, or nothing is done. Returns whether it was done.
+///
+/// # Errors
+/// If the kernel could not be asked.
+pub fn switch(
+    kernel: &mut Kernel,
+    protocol: Protocol,
+    switch: &Switch,
+) -> Result<bool, KernelError> {
+    let there = kernel.nexthop(switch.group)?;
+    let as_thought = there.is_some_and(|object| {
+        object.protocol == protocol && object.kind == Some(NextHopKind::Group(switch.from.clone()))
+    });
+    if !as_thought {
+        return Ok(false);
+    }
+    let to = NextHopKind::Group(switch.to.clone());
+    let failures = kernel.apply(protocol, &[Change::ReplaceNextHop(switch.group, &to)])?;
+    Ok(failures.is_empty())
+}
+
+/// Whether this kernel will never take such objects: it has none (before 5.3), or no resilient groups
+/// (before 5.13, "Invalid group type").
+fn is_unsupported(refusal: &Refusal) -> bool {
+    refusal.is(Errno::EOPNOTSUPP) || refusal.is(Errno::EINVAL)
+}
+
+fn permission(refusal: &Refusal) -> bool {
+    refusal.is(Errno::EPERM)
+}
+
 fn carry_out(
     kernel: &mut Kernel,
     inputs: &Inputs<'_>,
@@ -190,8 +277,9 @@ fn carry_out(
         "changed routes"
     );
     // Without the capability every request is refused alike: say so once, not for each route.
-    let not_permitted = |failure: &Failure| failure.error.errno() == Some(Errno::EPERM as i32);
-    if refused.is_empty() && failures.len() == work.len() && failures.iter().all(not_permitted) {
+    let not_permitted = |failure: &Failure| permission(&failure.error);
+    let all_failed = !work.is_empty() && failures.len() == work.len();
+    if refused.is_empty() && all_failed && failures.iter().all(not_permitted) {
         return Err(SyncError::NotPermitted);
     }
     for Failure { index, error } in failures {
@@ -214,7 +302,9 @@ fn bring_up_to_date(first: &mut Plan, after: &Plan) {
             continue;
         };
         let verdict = match (&first.rows[index].verdict, &row.verdict) {
-            (Verdict::Add(_), Verdict::Replace { to, .. }) => Verdict::Add(to.clone()),
+            (Verdict::Add(_), Verdict::Replace { to, .. } | Verdict::Add(to)) => {
+                Verdict::Add(to.clone())
+            }
             (Verdict::Replace { from, .. }, Verdict::Replace { to, .. }) => Verdict::Replace {
                 from: from.clone(),
                 to: to.clone(),
@@ -317,6 +407,7 @@ mod tests {
             removals: Removals::Allowed,
             documents: Vec::new(),
             owned: 3,
+            objects: Objects::default(),
         };
         let work = work(&plan, &Held::new());
         let order: Vec<u32> = work.iter().map(|w| w.route.key.metric.get()).collect();

@@ -196,6 +196,7 @@ fn everything() -> Published {
     let observed = observed.to_observed(&names).unwrap();
     let inputs = Inputs {
         steering: srsync::model::Steering::NONE,
+        objects: false,
         documents: &loaded.documents,
         policy: &policy,
         labels: &labels,
@@ -206,6 +207,7 @@ fn everything() -> Published {
     let pass = Pass {
         plan: plan::plan(&inputs, &observed),
         outcome: None,
+        without_objects: None,
         links: observed.links,
     };
     let findings = broken.diagnostics.iter().map(|diagnostic| Finding {

@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use srsync::kernel::sandbox::{SandboxError, Sandboxed, enter, populate};
-use srsync::kernel::{Change, Interest, Kernel, Tables};
+use srsync::kernel::{Change, Interest, Kernel, NextHops, Tables};
 use srsync::model::{
     Address, IfIndex, Link, Metric, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs,
     RouteKey, RouteType, Scope, TableId, Weight,
@@ -41,7 +41,7 @@ const TESTS: [(&str, fn()); 6] = [
 
 fn everything() -> Interest {
     Interest {
-        nexthops: false,
+        nexthops: NextHops::Ignored,
         protocol: Protocol::SRSYNC,
         tables: Tables::Only(BTreeSet::from([TableId::MAIN, TableId::new(1000)])),
         lookups: BTreeSet::new(),

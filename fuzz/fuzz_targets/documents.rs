@@ -95,6 +95,7 @@ fn shown(inputs: &Inputs<'_>, observed: Observed) {
     let pass = Pass {
         plan: plan::plan(inputs, &observed),
         outcome: None,
+        without_objects: None,
         links: observed.links.clone(),
     };
     assert_eq!(pass.plan.documents.len(), inputs.documents.len());

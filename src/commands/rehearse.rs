@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::session::{Session, end};
 use super::{Exit, documents, output};
 use crate::cli::{Global, TryArgs};
-use crate::kernel::{Interest, Kernel, Tables, sandbox};
+use crate::kernel::{Interest, Kernel, NextHops, Tables, sandbox};
 use crate::model::{Observed, TableId};
 use crate::plan::Inputs;
 use crate::report::Kind;
@@ -59,7 +59,7 @@ fn resulting_tables(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed
     let (mut tables, lookups) = plan::interest(inputs);
     tables.remove(&TableId::LOCAL);
     Ok(kernel.observe(&Interest {
-        nexthops: false,
+        nexthops: NextHops::Ignored,
         protocol: inputs.policy.protocol,
         tables: Tables::Only(tables),
         lookups,

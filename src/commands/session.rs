@@ -100,6 +100,8 @@ impl Session {
             names: &self.names,
             files: &loaded.files,
             steering: Steering::NONE,
+            // Nobody stays to repair what a lost carrier takes along.
+            objects: false,
             incomplete: None,
         }
     }

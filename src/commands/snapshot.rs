@@ -8,13 +8,13 @@ use super::Exit;
 use super::output;
 use super::session::Session;
 use crate::cli::{Global, Output};
-use crate::kernel::{Interest, Kernel, Tables};
+use crate::kernel::{Interest, Kernel, NextHops, Tables};
 use crate::snapshot::Snapshot;
 
 pub(super) fn run(global: &Global) -> Result<Exit> {
     let session = Session::start(global)?;
     let observed = Kernel::open()?.observe(&Interest {
-        nexthops: false,
+        nexthops: NextHops::Ignored,
         protocol: session.policy().protocol,
         tables: Tables::All,
         lookups: BTreeSet::new(),

@@ -12,7 +12,7 @@ use super::output::{stderr, stdout};
 use super::session::Session;
 use super::{Exit, documents, watch};
 use crate::cli::{Global, Paths, StatusArgs};
-use crate::kernel::{Interest, Kernel, Tables};
+use crate::kernel::{Interest, Kernel, NextHops, Tables};
 use crate::report::{Kind, Pass};
 use crate::source::Loaded;
 use crate::{plan, sync};
@@ -65,7 +65,7 @@ fn of_kernel(session: &Session, paths: &Paths) -> Result<Exit> {
 fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
     let protocol = session.policy().protocol;
     let observed = kernel.observe(&Interest {
-        nexthops: false,
+        nexthops: NextHops::Ignored,
         protocol,
         tables: Tables::NONE,
         lookups: BTreeSet::new(),
@@ -73,6 +73,7 @@ fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
     Ok(Pass {
         plan: plan::inventory(&observed, protocol),
         outcome: None,
+        without_objects: None,
         links: observed.links,
     })
 }

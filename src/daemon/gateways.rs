@@ -16,10 +16,10 @@ use crate::gateway::{
 };
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
-    Document, DocumentId, Family, Gateway, InterfaceName, Metric, Observed, RouteKey, Steer,
-    Steering, TableId, Target as Way, Timestamp,
+    Document, DocumentId, Family, Gateway, InterfaceName, Metric, NextHopKind, Observed, RouteKey,
+    Standby, Steer, Steering, TableId, Target as Way, Timestamp,
 };
-use crate::plan::{self, Inputs, Reach};
+use crate::plan::{self, Inputs, Reach, objects};
 use crate::probe::{self, Probed, Target};
 use crate::report::{GatewayHealth, GatewayStatus, HappeningKind, Level};
 
@@ -32,6 +32,10 @@ pub(super) struct Gateways {
     known: Known,
     /// Gateways that this node cannot even ask, said once.
     unasked: BTreeSet<IpAddr>,
+    /// How this node could use them, while the documents in force are those of the last decision.
+    reaches: Option<Vec<Reach>>,
+    /// Something has happened since then.
+    stirred: bool,
     /// When a decision ends without any news.
     next: Option<Instant>,
 }
@@ -71,7 +75,7 @@ pub(super) struct Steered {
 
 /// Whether somebody wants the gateways of this document watched.
 fn is_watched(document: &Document) -> bool {
-    listed(document).is_some_and(|listed| listed.list.iter().any(|gateway| gateway.check.is_some()))
+    listed(document).is_some_and(Listed::are_watched)
 }
 
 fn listed(document: &Document) -> Option<&Listed> {
@@ -87,8 +91,20 @@ impl Gateways {
             probes,
             known: Known::default(),
             unasked: BTreeSet::new(),
+            reaches: None,
+            stirred: false,
             next: None,
         }
+    }
+
+    /// Whether to decide anew.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.stirred || self.next.is_some_and(|next| next <= now)
+    }
+
+    /// Other documents are in force.
+    pub(super) fn documents_changed(&mut self) {
+        self.reaches = None;
     }
 
     /// When to steer again, if nothing happens.
@@ -173,6 +189,7 @@ impl Gateways {
             let turn = health.probe(outcome(probed), witnesses.unwrap_or(&nobody), now);
             news.extend(turn.map(|turn| turned(watched, &turn)));
         }
+        self.stirred |= !news.is_empty();
         news
     }
 
@@ -185,6 +202,28 @@ impl Gateways {
         now: Instant,
     ) -> Steered {
         let reaches = plan::reach(inputs, observed, is_watched);
+        let steered = self.decide(inputs, &reaches, Some(observed), now);
+        self.reaches = Some(reaches);
+        steered
+    }
+
+    /// Decides anew about the same documents on the same node, as far as is known; `None` where it is
+    /// not known any more.
+    pub(super) fn steer_again(&mut self, inputs: &Inputs<'_>, now: Instant) -> Option<Steered> {
+        let reaches = self.reaches.take()?;
+        let steered = self.decide(inputs, &reaches, None, now);
+        self.reaches = Some(reaches);
+        Some(steered)
+    }
+
+    fn decide(
+        &mut self,
+        inputs: &Inputs<'_>,
+        reaches: &[Reach],
+        observed: Option<&Observed>,
+        now: Instant,
+    ) -> Steered {
+        self.stirred = false;
         // What nobody watches any more is forgotten.
         let mut work = Work {
             inputs,
@@ -220,7 +259,8 @@ impl Gateways {
 /// Steering, document by document.
 struct Work<'a> {
     inputs: &'a Inputs<'a>,
-    observed: &'a Observed,
+    /// The node, where it was just looked at.
+    observed: Option<&'a Observed>,
     now: Instant,
     /// What was known before.
     before: Known,
@@ -319,10 +359,8 @@ impl Work<'_> {
         let key = (document.id.clone(), family);
         let before = self.before.deciders.remove(&key);
         let mut decider = before.unwrap_or_else(|| {
-            Decider::new(
-                found(document, family, self.inputs, self.observed),
-                self.now,
-            )
+            let found = |observed| found(document, family, self.inputs, observed);
+            Decider::new(self.observed.and_then(found), self.now)
         });
         let members: Vec<Member> = listings.iter().map(|(_, member)| member.clone()).collect();
         let set = Set {
@@ -469,7 +507,14 @@ fn found(
             interface: link.and_then(|link| InterfaceName::new(&link.name)),
         })
     };
-    let gateways: Vec<Via> = ours.route.attrs.hops().iter().filter_map(via).collect();
+    let hops = match ours.route.attrs.nexthop {
+        None => ours.route.attrs.hops().to_vec(),
+        Some(id) => match observed.nexthop(id)?.kind.as_ref()? {
+            NextHopKind::Group(group) => objects::carrying(group, observed),
+            _ => Vec::new(),
+        },
+    };
+    let gateways: Vec<Via> = hops.iter().filter_map(via).collect();
     (!gateways.is_empty()).then_some(Carry::Gateways(gateways))
 }
 
@@ -483,7 +528,14 @@ fn steer(decision: &Decision, listings: &[Listing]) -> Steer {
         let why = member.standing.obstacle()?;
         Some((*place, format!("gateway {} is down: {why}", member.via)))
     });
+    let stands_by = |(index, (place, member)): (usize, &Listing)| {
+        let works = matches!(decision.carry, Carry::Gateways(_)) && !carries.contains(&index);
+        let proven = works.then(|| member.could_carry()).flatten()?;
+        let place = *place;
+        Some(Standby { place, proven })
+    };
     Steer {
+        standby: listings.iter().enumerate().filter_map(stands_by).collect(),
         candidates: candidates.map(|(place, _)| *place).collect(),
         down: down.collect(),
     }

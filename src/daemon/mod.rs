@@ -8,7 +8,7 @@
 //! - `state`: the loop's state, and what each event does to it.
 //! - `schedule`, `contest`, `relevance`: decisions about time, about those who undo our routes, and
 //!   about which news matters. Pure.
-//! - `gateways`: what probes say of gateways, and which of them carry.
+//! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
 //! - `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
@@ -23,6 +23,7 @@ mod schedule;
 mod service;
 mod sources;
 mod state;
+mod switch;
 mod threads;
 
 use std::io;

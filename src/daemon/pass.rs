@@ -74,6 +74,11 @@ impl Daemon {
         }
         let held = held(&self.contest, now);
         let pass = sync::carry_through(&mut self.kernel, &inputs, planned, held)?;
+        self.groups.are(&pass.plan.objects.sets);
+        if let Some(why) = &pass.without_objects {
+            self.wanted.objects = false;
+            self.tell_without_objects(why);
+        }
         self.tell_contested(&contested);
         Ok(pass)
     }
@@ -163,6 +168,14 @@ impl Daemon {
         if let Some((level, message)) = news {
             self.tell(News::new(HappeningKind::Removals, level, message));
         }
+    }
+
+    fn tell_without_objects(&mut self, why: &str) {
+        let message = format!(
+            "gateways are switched route by route: this kernel refuses the nexthop objects that \
+             would do it at once ({why})"
+        );
+        self.tell(News::new(HappeningKind::Failover, Level::Warn, message));
     }
 
     fn tell_contested(&mut self, routes: &[RouteKey]) {

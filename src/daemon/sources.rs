@@ -65,6 +65,8 @@ impl Daemon {
         self.running.findings = findings(&snapshot);
         self.running.counters.source_changes += 1;
         self.wanted.change(snapshot);
+        self.gateways.documents_changed();
+        self.groups.forget();
         // What to watch may have changed with it.
         self.arm();
         self.schedule

@@ -15,6 +15,7 @@ use super::journal::{Journal, News};
 use super::relevance::Concern;
 use super::schedule::Schedule;
 use super::service::Service;
+use super::switch::Groups;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
 use crate::config::Settings;
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
@@ -39,6 +40,7 @@ pub(super) struct Daemon {
     pub(super) schedule: Schedule,
     pub(super) contest: Contest,
     pub(super) gateways: Gateways,
+    pub(super) groups: Groups,
     pub(super) culprits: Culprits,
     pub(super) journal: Journal,
     pub(super) running: Running,
@@ -60,6 +62,8 @@ pub(super) struct Wanted {
     pub(super) snapshot: Snapshot,
     /// Which gateways may be used, where they are watched.
     pub(super) steering: Steering,
+    /// Whether this kernel takes nexthop objects.
+    pub(super) objects: bool,
     /// Why the documents may not be all that is wanted.
     pub(super) incomplete: Option<String>,
     /// The addresses whose next hop documents use.
@@ -70,6 +74,7 @@ impl Wanted {
     /// Takes over what the sources say now.
     pub(super) fn change(&mut self, snapshot: Snapshot) {
         self.incomplete = snapshot.incomplete();
+        self.objects = true;
         self.snapshot = snapshot;
         self.lookups = plan::interest(&self.inputs()).1.into_iter().collect();
     }
@@ -83,6 +88,7 @@ impl Wanted {
             names: &self.names,
             files: &self.snapshot.files,
             steering: &self.steering,
+            objects: self.objects,
             incomplete: self.incomplete.as_deref(),
         }
     }
@@ -105,6 +111,14 @@ impl Culprits {
         match self.by_route.len() < CULPRITS {
             true => drop(self.by_route.insert(event.key, by.clone())),
             false => self.incomplete = true,
+        }
+    }
+
+    /// Somebody undid what many routes depend on.
+    pub(super) fn note_all(&mut self, by: Option<&Arc<str>>) {
+        if let Some(by) = by {
+            self.last = Some(by.clone());
+            self.incomplete = true;
         }
     }
 
@@ -158,6 +172,7 @@ impl Daemon {
                 names,
                 snapshot: Snapshot::default(),
                 steering: Steering::default(),
+                objects: true,
                 incomplete: None,
                 lookups: Vec::new(),
             },
@@ -168,6 +183,7 @@ impl Daemon {
             schedule,
             contest: Contest::default(),
             gateways: Gateways::new(probes),
+            groups: Groups::default(),
             culprits: Culprits::default(),
             journal: Journal::new(listeners),
             running: Running {
@@ -240,9 +256,6 @@ impl Daemon {
             Event::Sources(hint) => self.source_moved(hint, now),
             Event::Probed(probed) => {
                 let news = self.gateways.probed(&probed, now);
-                if !news.is_empty() {
-                    self.schedule.want_pass_now(Trigger::Gateways, now);
-                }
                 news.into_iter().for_each(|news| self.tell(news));
             }
             Event::Request(Request::Reload { by, answer }) => {
@@ -259,9 +272,11 @@ impl Daemon {
 
     fn hear(&mut self, event: &KernelEvent, now: Instant) {
         match event {
-            KernelEvent::Node | KernelEvent::NextHop(_) => {
-                self.schedule.want_pass(Trigger::Kernel, now)
+            KernelEvent::Node => {
+                self.wanted.objects = true;
+                self.schedule.want_pass(Trigger::Kernel, now);
             }
+            KernelEvent::NextHop(event) => self.hear_nexthop(event, now),
             KernelEvent::Overflow => {
                 self.culprits.incomplete = true;
                 self.running.counters.overflows += 1;
@@ -304,6 +319,7 @@ impl Daemon {
         let now = Instant::now();
         self.heartbeat.beat();
         self.service.alive(now);
+        self.switch(now);
         if self.schedule.check_is_due(now) {
             self.arm();
             self.hear_again();
@@ -386,6 +402,9 @@ impl Daemon {
             .change(settings.debounce, settings.resync_interval, now);
         self.keeper.set_paths(sources);
         self.wanted.settings = settings;
+        // Labels choose documents.
+        self.gateways.documents_changed();
+        self.groups.forget();
         if !fixed.is_empty() {
             let message = format!(
                 "{} changed: that takes a restart of the daemon",

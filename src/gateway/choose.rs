@@ -193,6 +193,18 @@ impl Member {
         }
     }
 
+    /// Whether traffic may come here when what carries is lost, and if so, whether it is known to
+    /// work.
+    pub fn could_carry(&self) -> Option<bool> {
+        let proven = match self.standing {
+            Standing::Settled | Standing::Working { .. } => true,
+            Standing::Unproven => false,
+            Standing::Down(_) if self.will == Will::ForcedUp => true,
+            Standing::Down(_) | Standing::LinkDown(_) => return None,
+        };
+        (!self.is_drained()).then_some(proven)
+    }
+
     fn is_drained(&self) -> bool {
         self.will == Will::Drained
     }

@@ -84,7 +84,8 @@ impl Refusal {
         }
     }
 
-    pub(super) fn is(&self, errno: Errno) -> bool {
+    /// Whether it is this error.
+    pub fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno as i32)
     }
 }

@@ -170,7 +170,7 @@ fn event(
         }
         _ => return Some(KernelEvent::Node),
     };
-    let observed = match route::decode(payload, known, |_, _| true) {
+    let observed = match route::decode(payload, known, |_, _, _| true) {
         Ok(observed) => observed?,
         Err(_) => return Some(KernelEvent::Node),
     };

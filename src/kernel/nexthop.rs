@@ -104,10 +104,19 @@ fn put_group(writer: &mut Writer, group: &NextHopGroup) {
     writer.end_nest(nest);
 }
 
+/// Appends the question for one object.
+pub(super) fn encode_query(writer: &mut Writer, sequence: u32, id: NextHopId) {
+    about(writer, RTM_GETNEXTHOP, sequence, id);
+}
+
 /// Appends the request to remove an object. The kernel knows it by its number alone: a protocol in
 /// the header is refused (`nh_valid_get_del_req`, net/ipv4/nexthop.c).
 pub(super) fn encode_removal(writer: &mut Writer, sequence: u32, id: NextHopId) {
-    writer.begin(RTM_DELNEXTHOP, 0, sequence);
+    about(writer, RTM_DELNEXTHOP, sequence, id);
+}
+
+fn about(writer: &mut Writer, kind: u16, sequence: u32, id: NextHopId) {
+    writer.begin(kind, 0, sequence);
     writer.put(&[0; NHMSG]);
     writer.number(NHA_ID, id.get());
     writer.end();

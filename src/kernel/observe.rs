@@ -17,8 +17,8 @@ use super::route::{self, Interned};
 use super::wire::{Malformed, Writer, attributes, text};
 use super::{Kernel, socket::Netlink};
 use crate::model::{
-    Address, Family, IfIndex, Link, Lookup, NextHopObject, Observed, ObservedRoute, Prefix,
-    Protocol, TableId,
+    Address, Family, IfIndex, Link, Lookup, NextHopId, NextHopObject, Observed, ObservedRoute,
+    Prefix, Protocol, TableId,
 };
 
 /// Bytes of `struct ifinfomsg` and `struct ifaddrmsg` (rtnetlink(7)).
@@ -34,9 +34,20 @@ pub struct Interest {
     pub tables: Tables,
     /// Addresses to ask the way to.
     pub lookups: BTreeSet<IpAddr>,
-    /// Whether nexthop objects are read, of every owner. On a node where somebody changes thousands of
-    /// them, a list that is not disturbed may be hard to get.
-    pub nexthops: bool,
+    /// Whether nexthop objects are read, of every owner.
+    pub nexthops: NextHops,
+}
+
+/// How much nexthop objects matter. On a node where somebody changes thousands of them, a list that is
+/// not disturbed may be hard to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextHops {
+    /// They are not read.
+    Ignored,
+    /// They are read; if they keep changing meanwhile, it is as if the kernel had none.
+    Welcome,
+    /// Without them the node is not known.
+    Needed,
 }
 
 /// A choice of routing tables.
@@ -64,15 +75,28 @@ impl Kernel {
     /// Reads the node. Complete, or an error: a list that was cut off or refused is never taken
     /// for a short one. Routes that `interest` does not ask for are dropped while they are read.
     pub fn observe(&mut self, interest: &Interest) -> Result<Observed, KernelError> {
-        let wanted = |protocol: Protocol, table: TableId| {
-            protocol == interest.protocol || interest.tables.contains(table)
-        };
         let mut links = read_links(&mut self.netlink)?;
         links.sort_unstable_by_key(|link| link.index);
         let addresses = read_addresses(&mut self.netlink)?;
         let nexthops = match interest.nexthops {
-            true => read_nexthops(&mut self.netlink)?,
-            false => None,
+            NextHops::Ignored => None,
+            NextHops::Welcome => match read_nexthops(&mut self.netlink) {
+                Err(KernelError::Interrupted { .. }) => None,
+                read => read?,
+            },
+            NextHops::Needed => read_nexthops(&mut self.netlink)?,
+        };
+        // Whoever leads by an object of ours is seen, so that it is not taken from under him.
+        let ours: BTreeSet<NextHopId> = nexthops
+            .iter()
+            .flatten()
+            .filter(|object| object.protocol == interest.protocol)
+            .map(|object| object.id)
+            .collect();
+        let wanted = |protocol: Protocol, table: TableId, nexthop: Option<NextHopId>| {
+            protocol == interest.protocol
+                || interest.tables.contains(table)
+                || nexthop.is_some_and(|id| ours.contains(&id))
         };
         let mut routes = Vec::new();
         for family in Family::BOTH {
@@ -187,10 +211,30 @@ fn read_nexthops(netlink: &mut Netlink) -> Result<Option<Vec<NextHopObject>>, Ke
     }
 }
 
+impl Kernel {
+    /// The nexthop object with this number as it is now, if there is one.
+    pub fn nexthop(&mut self, id: NextHopId) -> Result<Option<NextHopObject>, KernelError> {
+        let request = |writer: &mut Writer, sequence: u32| {
+            nexthop::encode_query(writer, sequence, id);
+        };
+        let answer = self
+            .netlink
+            .ask("nexthop object", request, nexthop::decode)?;
+        match answer {
+            Ok(object) => Ok(Some(object)),
+            Err(refusal) if refusal.is(Errno::ENOENT) => Ok(None),
+            Err(source) => Err(KernelError::Dump {
+                what: "nexthop object",
+                source,
+            }),
+        }
+    }
+}
+
 fn read_routes(
     netlink: &mut Netlink,
     family: Family,
-    wanted: impl Fn(Protocol, TableId) -> bool,
+    wanted: impl Fn(Protocol, TableId, Option<NextHopId>) -> bool,
 ) -> Result<Vec<ObservedRoute>, KernelError> {
     let mut known = Interned::default();
     let request = |writer: &mut Writer, sequence: u32| {
@@ -237,7 +281,7 @@ fn look_up_once(netlink: &mut Netlink, address: IpAddr) -> Result<Option<Lookup>
         writer.end();
     };
     let answer = netlink.ask("answer to a lookup", request, |payload| {
-        route::decode(payload, &mut Interned::default(), |_, _| true)
+        route::decode(payload, &mut Interned::default(), |_, _, _| true)
     })?;
     match answer {
         Ok(route) => Ok(route.as_ref().and_then(way)),

@@ -65,7 +65,7 @@ pub(super) fn encode(writer: &mut Writer, sequence: u32, request: &Request<'_>) 
         // It is shown as a blackhole while its object is one, and kept with the type that it was
         // made with: "whatever its type" is what finds it.
         (Some(_), libc::RTM_DELROUTE) => (libc::RTN_UNSPEC, &[][..]),
-        (Some(_), _) => (type_number(attrs.kind), &[][..]),
+        (Some(_), _) => (libc::RTN_UNICAST, &[][..]),
     };
     writer.begin(request.kind, request.flags, sequence);
     let on_link = matches!(hops, [only] if only.on_link);
@@ -218,7 +218,7 @@ impl RouteHeader {
 pub(super) fn decode(
     payload: &[u8],
     known: &mut Interned,
-    wanted: impl Fn(Protocol, TableId) -> bool,
+    wanted: impl Fn(Protocol, TableId, Option<NextHopId>) -> bool,
 ) -> Result<Option<ObservedRoute>, Malformed> {
     let Some(header) = RouteHeader::read(payload)? else {
         return Ok(None);
@@ -230,9 +230,14 @@ pub(super) fn decode(
     let mut address = None;
     let mut table = u32::from(header.table);
     let mut metric = 0;
+    let mut nexthop = None;
     known.begin(&header);
     for attribute in attributes(payload.get(RTMSG..).unwrap_or_default()) {
-        match attribute? {
+        let attribute = attribute?;
+        if let (RTA_NH_ID, value) = attribute {
+            nexthop = Some(NextHopId::new(u32_at(value, 0)?));
+        }
+        match attribute {
             (libc::RTA_DST, value) => address = Some(wire::address(value)?),
             (libc::RTA_TABLE, value) => table = u32_at(value, 0)?,
             (libc::RTA_PRIORITY, value) => metric = u32_at(value, 0)?,
@@ -241,7 +246,7 @@ pub(super) fn decode(
         }
     }
     let table = TableId::new(table);
-    if !wanted(header.protocol, table) {
+    if !wanted(header.protocol, table, nexthop) {
         return Ok(None);
     }
     let everything = || Prefix::everything(header.family).address();

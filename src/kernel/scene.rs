@@ -21,7 +21,7 @@ use nix::libc;
 use super::apply::{ANY_SCOPE, Batch};
 use super::error::KernelError;
 use super::route::Request;
-use super::{Failure, Interest, Kernel, Tables};
+use super::{Failure, Interest, Kernel, NextHops, Tables};
 use crate::model::{
     Address, IfIndex, Link, NextHop, Observed, ObservedRoute, Prefix, Protocol, Route, RouteAttrs,
     TableId,
@@ -190,7 +190,7 @@ impl Places {
 /// An interest in everything in some tables.
 fn interest(routes: &[ObservedRoute]) -> Interest {
     Interest {
-        nexthops: false,
+        nexthops: NextHops::Ignored,
         protocol: Protocol::KERNEL,
         tables: Tables::Only(routes.iter().map(|route| route.route.key.table).collect()),
         lookups: BTreeSet::new(),
@@ -238,7 +238,7 @@ fn await_addresses(kernel: &mut Kernel, scene: &Observed) -> Result<(), KernelEr
         .flatten()
         .collect();
     let everywhere = Interest {
-        nexthops: false,
+        nexthops: NextHops::Ignored,
         protocol: Protocol::KERNEL,
         tables: Tables::Only(BTreeSet::from([TableId::LOCAL, TableId::MAIN])),
         lookups: BTreeSet::new(),

@@ -126,7 +126,7 @@ pub enum Target {
 }
 
 /// Gateways and how to choose among them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gateways {
     /// In the order of the document, never empty; for each family of the destinations at least one.
     pub list: Vec<Gateway>,
@@ -140,8 +140,15 @@ pub struct Gateways {
     pub preempt: bool,
 }
 
+impl Gateways {
+    /// Whether somebody wants to know how one of them is.
+    pub fn are_watched(&self) -> bool {
+        self.list.iter().any(|gateway| gateway.check.is_some())
+    }
+}
+
 /// One gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gateway {
     /// Its address.
     pub address: IpAddr,
@@ -156,7 +163,7 @@ pub struct Gateway {
 }
 
 /// How several gateways are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// The first healthy one carries all.
     Failover,
@@ -165,7 +172,7 @@ pub enum Mode {
 }
 
 /// What becomes of the routes when every gateway is down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OnAllDown {
     /// They stay as they are (fail static).
     Keep,

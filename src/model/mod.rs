@@ -39,5 +39,5 @@ pub use prefix_set::PrefixSet;
 pub use route::{NextHop, Route, RouteAttrs, RouteKey, RouteType};
 pub use selector::{Labels, NodeSelector};
 pub use state::State;
-pub use steering::{Steer, Steering};
+pub use steering::{Standby, Steer, Steering};
 pub use time::Timestamp;

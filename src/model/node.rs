@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::nexthop::NextHopObject;
-use super::numbers::{IfIndex, Protocol, Scope};
+use super::numbers::{IfIndex, NextHopId, Protocol, Scope};
 use super::route::Route;
 
 /// Everything that was read from one kernel, complete or not there at all.
@@ -30,6 +30,12 @@ impl Observed {
     /// The link of this name.
     pub fn link_named(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The nexthop object with this number.
+    pub fn nexthop(&self, id: NextHopId) -> Option<&NextHopObject> {
+        let place = self.nexthops.binary_search_by_key(&id, |object| object.id);
+        self.nexthops.get(place.ok()?)
     }
 
     /// The link of this index.

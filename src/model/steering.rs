@@ -15,8 +15,21 @@ pub struct Steering(BTreeMap<DocumentId, BTreeMap<Family, Steer>>);
 pub struct Steer {
     /// Those that may be used, by their place in the document's list, preferred first.
     pub candidates: Vec<usize>,
+    /// Others that work, for the moment in which a link takes the candidates along: the first of
+    /// these on another link takes over before anybody has decided anything.
+    pub standby: Vec<Standby>,
     /// Why others may not be used, by their place.
     pub down: BTreeMap<usize, String>,
+}
+
+/// A gateway that stands by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Standby {
+    /// Its place in the document's list.
+    pub place: usize,
+    /// It is known to work; otherwise nothing is known of it yet, and it stays as it is: a restart
+    /// changes nothing.
+    pub proven: bool,
 }
 
 impl Steering {

@@ -6,24 +6,21 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Family, ForeignRoutes, Metric, Observed, ObservedRoute, Prefix, Protocol, RouteAttrs, RouteKey,
-    State, TableId,
+    Family, ForeignRoutes, Metric, ObservedRoute, Prefix, Protocol, RouteAttrs, RouteKey, State,
+    TableId,
 };
 
 use super::claims::SlotClaim;
 use super::guards::Judge;
 use super::{Blocked, Claim, Reason, ReasonCode, Row, Verdict};
 
-/// The rows of all slots, and how many observed routes are ours.
+/// The rows of all slots, and how many observed routes are ours. `there` is sorted by slot.
 pub(super) fn diff(
     judge: &Judge<'_>,
     claims: &[SlotClaim],
-    observed: &Observed,
+    there: &[&ObservedRoute],
 ) -> (Vec<Row>, usize) {
     let protocol = judge.inputs.policy.protocol;
-    let mut there: Vec<&ObservedRoute> = observed.routes.iter().collect();
-    // Stable: the order of routes in one slot is the kernel's, whose first is what REPLACE hits.
-    there.sort_by_key(|route| route.route.key);
     let owned = there.iter().filter(|r| r.protocol == protocol).count();
 
     let mut differ = Differ {
@@ -31,7 +28,7 @@ pub(super) fn diff(
         rows: Vec::with_capacity(claims.len().max(owned)),
         preferred_foreign: None,
     };
-    let (mut claims, mut there) = (claims, there.as_slice());
+    let (mut claims, mut there) = (claims, there);
     while let Some(key) = next_key(claims, there) {
         let (claimed, later_claims) = split(claims, |claim| claim.key == key);
         let (occupants, later_there) = split(there, |route| route.route.key == key);

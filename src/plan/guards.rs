@@ -38,7 +38,12 @@ impl Judge<'_> {
         if let Some(captured) = way.gateways.iter().find(|g| captures(&prefix, g)) {
             return Err(refused(Arc::new(self_capture(&prefix, captured))));
         }
-        Ok(way.attrs.clone())
+        // A switch asks no guard: by a group go only routes that every gateway of it may carry.
+        let by_group = way.by_group.as_ref().filter(|_| {
+            let mut others = way.members.iter().flat_map(|members| &members.gateways);
+            !others.any(|gateway| captures(&prefix, gateway))
+        });
+        Ok(by_group.unwrap_or(&way.attrs).clone())
     }
 
     fn protected(&self, prefix: &Prefix) -> Option<Reason> {

@@ -7,12 +7,14 @@
 //! except an adoption, which changes only its owner.
 //!
 //! The steps, one file each: documents become claims on slots (`claims`), next hops are resolved
-//! on this node (`resolve`), guards look at both (`guards`), and the claims are compared with
+//! on this node (`node`, `resolve`), watched gateways get nexthop objects (`objects`), guards look at both (`guards`), and the claims are compared with
 //! the kernel's routes (`diff`).
 
 mod claims;
 mod diff;
 mod guards;
+mod node;
+pub mod objects;
 mod resolve;
 
 pub mod reason;
@@ -21,6 +23,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use objects::Objects;
 pub use reason::{Reason, ReasonCode};
 pub use resolve::Reach;
 
@@ -44,6 +47,9 @@ pub struct Inputs<'a> {
     pub files: &'a [FileName],
     /// Which gateways may be used, where they are watched.
     pub steering: &'a Steering,
+    /// Whether routes to watched gateways go by nexthop objects, where the kernel has them: with
+    /// somebody there who repairs what a lost carrier takes along.
+    pub objects: bool,
     /// Why the documents may not be all that is wanted: then nothing is removed.
     pub incomplete: Option<&'a str>,
 }
@@ -145,12 +151,14 @@ pub struct Plan {
     pub documents: Vec<DocumentVerdict>,
     /// How many routes of our protocol the kernel had.
     pub owned: usize,
+    /// The nexthop objects that routes refer to.
+    pub objects: Objects,
 }
 
 impl Plan {
     /// Whether carrying it out would change nothing.
     pub fn is_empty(&self) -> bool {
-        !self.rows.iter().any(|row| self.changes(row))
+        self.objects.are_settled() && !self.rows.iter().any(|row| self.changes(row))
     }
 
     /// Whether carrying out the plan changes this row's route.
@@ -182,6 +190,15 @@ pub fn interest(inputs: &Inputs<'_>) -> (BTreeSet<TableId>, BTreeSet<IpAddr>) {
     (tables, lookups)
 }
 
+/// Whether a plan for these documents makes nexthop objects, if the kernel has them.
+pub fn wants_objects(inputs: &Inputs<'_>) -> bool {
+    let is_watched = |document: &Document| match &document.target {
+        Target::Gateways(gateways) => gateways.are_watched(),
+        _ => false,
+    };
+    inputs.objects && inputs.documents.iter().any(is_watched)
+}
+
 /// Every route of ours as it is, for those who ask without documents.
 pub fn inventory(observed: &Observed, protocol: Protocol) -> Plan {
     let ours = observed.routes.iter().filter(|r| r.protocol == protocol);
@@ -198,6 +215,7 @@ pub fn inventory(observed: &Observed, protocol: Protocol) -> Plan {
         rows,
         removals: Removals::Allowed,
         documents: Vec::new(),
+        objects: Objects::default(),
     }
 }
 
@@ -217,14 +235,18 @@ pub fn reach(
 pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
     let selected = claims::select(inputs);
     let claims = claims::claims(inputs, &selected);
-    let resolved = resolve::resolve(inputs, &selected, &claims, observed);
+    let mut resolved = resolve::resolve(inputs, &selected, &claims, observed);
+    let mut there: Vec<&ObservedRoute> = observed.routes.iter().collect();
+    // Stable: the order of routes in one slot is the kernel's, whose first is what REPLACE hits.
+    there.sort_by_key(|route| route.route.key);
+    let objects = objects::objects(inputs, &selected, &mut resolved, &there, observed);
     let defaults = guards::default_routes(inputs, &selected);
     let judge = guards::Judge {
         inputs,
         resolved: &resolved,
         defaults: &defaults,
     };
-    let (rows, owned) = diff::diff(&judge, &claims, observed);
+    let (rows, owned) = diff::diff(&judge, &claims, &there);
     let removals = guards::removals(inputs, &rows, owned);
     let documents = selected
         .into_iter()
@@ -240,5 +262,6 @@ pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
         removals,
         documents,
         owned,
+        objects,
     }
 }

@@ -1,23 +1,17 @@
-//! Gateways → next hops on this node: which link, and whether it can carry anything yet.
-//!
-//! The kernel would find the link by itself (`fib_check_nh_v4_gw` in net/ipv4/fib_semantics.c:
-//! the gateway must be reached by a link-scope route of the route's own table, or of the main
-//! one). srsync does the same lookup on what it observed and always names the link, so that a
-//! route whose gateway moved to another link differs, and so that `plan` can say beforehand what
-//! the kernel would refuse.
+//! Gateways → next hops on this node: which of them, and what becomes of the routes where there are none.
 
-use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::document::{Gateways, Mode, OnAllDown};
 use crate::model::{
-    Address, Document, Family, Gateway, IfIndex, InterfaceName, Link, Lookup, Metric, NextHop,
-    Observed, ObservedRoute, Prefix, RouteAttrs, RouteKey, RouteType, Scope, TableId, Target, Tos,
-    Weight,
+    Document, Family, Gateway, IfIndex, NextHop, NextHopId, Observed, Prefix, RouteAttrs,
+    RouteType, Standby, TableId, Target, Weight,
 };
 
 use super::claims::{self, Selected, SlotClaim};
+use super::node::Node;
 use super::{Inputs, Reason, ReasonCode};
 
 /// A document's routes on this node, one result for each family.
@@ -30,12 +24,41 @@ pub(super) struct Resolved {
 
 /// Where the packets of one family of a document's destinations go.
 pub(super) struct Way {
+    /// By a plain route.
     pub(super) attrs: Arc<RouteAttrs>,
     /// The gateways among the hops, for the guard against self-capture.
     pub(super) gateways: Vec<Neighbour>,
+    /// What it takes to go there by a nexthop object, where that is wanted.
+    pub(super) members: Option<Members>,
+    /// By that object, once there is one.
+    pub(super) by_group: Option<Arc<RouteAttrs>>,
 }
 
+/// The gateways of a watched set, as members of a group.
+#[derive(Clone, Default)]
+pub(super) struct Members {
+    /// All that could carry, by their place in the document's list.
+    pub(super) ways: BTreeMap<usize, NextHop>,
+    /// Which do; none where packets are dropped.
+    pub(super) carrying: Vec<usize>,
+    /// Which take over when a link goes, the first at first.
+    pub(super) standby: Vec<Standby>,
+    /// All that could carry, for the guard against self-capture.
+    pub(super) gateways: Vec<Neighbour>,
+}
+
+impl Members {
+    /// What makes one set different from another.
+    pub(super) fn wanted(&self) -> impl Ord + use<'_> {
+        (&self.ways, &self.carrying, &self.standby)
+    }
+}
+
+/// Attributes, and the gateways among their hops.
+type Through = (RouteAttrs, Vec<Neighbour>);
+
 /// A gateway, and the connected subnet by which it is reached (`None`: it is declared on-link).
+#[derive(Clone)]
 pub(super) struct Neighbour {
     pub(super) address: IpAddr,
     pub(super) subnet: Option<Prefix>,
@@ -47,6 +70,24 @@ impl Resolved {
         match family {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
+        }
+    }
+
+    /// What a group for the gateways of a family takes, where one is wanted.
+    pub(super) fn members(&self, family: Family) -> Option<&Members> {
+        self.way(family)?.as_ref().ok()?.members.as_ref()
+    }
+
+    /// The routes of a family go by this group.
+    pub(super) fn lead_by(&mut self, family: Family, group: NextHopId) {
+        let way = match family {
+            Family::V4 => self.v4.as_mut(),
+            Family::V6 => self.v6.as_mut(),
+        };
+        if let Some(Ok(way)) = way {
+            let mut attrs = RouteAttrs::clone(&way.attrs);
+            attrs.nexthop = Some(group);
+            way.by_group = Some(Arc::new(attrs));
         }
     }
 }
@@ -119,43 +160,14 @@ pub(super) fn reach(
             reaches.push(Reach {
                 document,
                 gateway,
-                obstacle: node.next_hop(described, table).err(),
+                obstacle: node.obstacle(described, table),
             });
         }
     }
     reaches
 }
 
-/// What is known of the node, arranged for looking up gateways.
-struct Node<'a> {
-    inputs: &'a Inputs<'a>,
-    observed: &'a Observed,
-    /// Routes straight out of a link: the connected subnets.
-    connected: Vec<&'a ObservedRoute>,
-}
-
-impl<'a> Node<'a> {
-    fn new(inputs: &'a Inputs<'a>, claims: &[SlotClaim], observed: &'a Observed) -> Self {
-        let is_connected = |route: &&ObservedRoute| {
-            let attrs = &route.route.attrs;
-            attrs.kind == RouteType::Unicast
-                && is_for_all_traffic(route)
-                && attrs.hops().iter().all(|hop| hop.via.is_none())
-                && (route.route.key.prefix.family() == Family::V6 || route.scope >= Scope::LINK)
-        };
-        // What this plan is about to take away or to change connects nothing: a gateway behind it
-        // would be resolved now and be out of reach a moment later.
-        let stays = |route: &&ObservedRoute| {
-            route.protocol != inputs.policy.protocol || remains(inputs, claims, observed, route)
-        };
-        let connected = observed.routes.iter().filter(is_connected).filter(stays);
-        Self {
-            inputs,
-            observed,
-            connected: connected.collect(),
-        }
-    }
-
+impl Node<'_> {
     fn way(
         &self,
         document: &Document,
@@ -163,6 +175,7 @@ impl<'a> Node<'a> {
         table: TableId,
         notes: &mut Vec<String>,
     ) -> Result<Way, Reason> {
+        let mut members = None;
         let (mut attrs, gateways) = match &document.target {
             Target::Nowhere(kind) => (RouteAttrs::without_hops(*kind), Vec::new()),
             Target::Interface(name) => {
@@ -171,7 +184,11 @@ impl<'a> Node<'a> {
             }
             Target::Lookup(address) => self.looked_up(*address, table)?,
             Target::ConfiguredLookup => self.looked_up(self.inputs.policy.gateway_lookup, table)?,
-            Target::Gateways(gateways) => self.through(document, gateways, family, notes)?,
+            Target::Gateways(gateways) => {
+                let (carrying, way) = self.through(document, gateways, family, notes)?;
+                members = self.members(document, gateways, family, carrying);
+                way
+            }
         };
         let of_family = |source: &IpAddr| Family::of(source) == family;
         attrs.source = document.source.filter(of_family);
@@ -183,6 +200,8 @@ impl<'a> Node<'a> {
         Ok(Way {
             attrs: Arc::new(attrs),
             gateways,
+            members,
+            by_group: None,
         })
     }
 
@@ -194,14 +213,16 @@ impl<'a> Node<'a> {
         gateways: &Gateways,
         family: Family,
         notes: &mut Vec<String>,
-    ) -> Result<(RouteAttrs, Vec<Neighbour>), Reason> {
+    ) -> Result<(Vec<usize>, Through), Reason> {
         let table = claims::table(self.inputs, document);
         let (candidates, mut unusable) = self.candidates(document, gateways, family);
+        let mut carrying = Vec::new();
         let mut hops = Vec::new();
         let mut neighbours = Vec::new();
-        for gateway in candidates {
+        for (place, gateway) in candidates {
             match self.next_hop(gateway, table) {
                 Ok((hop, subnet)) => {
+                    carrying.push(place);
                     hops.push(hop);
                     neighbours.push(Neighbour {
                         address: gateway.address,
@@ -215,13 +236,53 @@ impl<'a> Node<'a> {
             }
         }
         if hops.is_empty() {
-            return all_down(gateways.on_all_down, unusable, family, notes);
+            let way = all_down(gateways.on_all_down, unusable, family, notes)?;
+            return Ok((carrying, way));
         }
         let passed_over = unusable
             .iter()
             .map(|reason| format!("passed over: {reason}"));
         notes.extend(passed_over);
-        Ok((RouteAttrs::unicast(hops), neighbours))
+        Ok((carrying, (RouteAttrs::unicast(hops), neighbours)))
+    }
+
+    /// What it takes to lead the routes of a watched document by a nexthop object; `None` where
+    /// plain routes have to do. No object can be made for a link without a carrier, and those there
+    /// are go with it, while a plain route stays.
+    fn members(
+        &self,
+        document: &Document,
+        gateways: &Gateways,
+        family: Family,
+        carrying: Vec<usize>,
+    ) -> Option<Members> {
+        let steer = self.inputs.steering.of(&document.id, family)?;
+        if !self.inputs.objects || !gateways.are_watched() {
+            return None;
+        }
+        let table = claims::table(self.inputs, document);
+        let mut members = Members::default();
+        for (place, gateway) in of_family(gateways, family) {
+            let Ok((hop, subnet)) = self.next_hop(gateway, table) else {
+                continue;
+            };
+            if self.without_carrier(hop.link).is_none() {
+                members.ways.insert(place, hop);
+                members.gateways.push(Neighbour {
+                    address: gateway.address,
+                    subnet,
+                });
+            }
+        }
+        members.standby = steer.standby.clone();
+        members
+            .standby
+            .retain(|standby| members.ways.contains_key(&standby.place));
+        let complete = carrying
+            .iter()
+            .all(|place| members.ways.contains_key(place));
+        members.carrying = carrying;
+        complete.then_some(members)
     }
 
     /// The gateways of a family that may be used, preferred first, and why others may not.
@@ -230,82 +291,19 @@ impl<'a> Node<'a> {
         document: &Document,
         gateways: &'g Gateways,
         family: Family,
-    ) -> (Vec<&'g Gateway>, Vec<Reason>) {
+    ) -> (Vec<(usize, &'g Gateway)>, Vec<Reason>) {
         let Some(steer) = self.inputs.steering.of(&document.id, family) else {
-            let of_family = gateways.list.iter();
-            let of_family = of_family.filter(|gateway| Family::of(&gateway.address) == family);
-            return (of_family.collect(), Vec::new());
+            return (of_family(gateways, family).collect(), Vec::new());
         };
         let candidates = steer.candidates.iter();
-        let candidates = candidates.filter_map(|index| gateways.list.get(*index));
+        let candidates = candidates.filter_map(|place| Some((*place, gateways.list.get(*place)?)));
         let down = steer.down.values();
         let down = down.map(|why| Reason::new(ReasonCode::GatewayDown, why.clone()));
         (candidates.collect(), down.collect())
     }
 
-    /// The hop to a gateway and the connected subnet that it is on.
-    fn next_hop(
-        &self,
-        gateway: &Gateway,
-        table: TableId,
-    ) -> Result<(NextHop, Option<Prefix>), Reason> {
-        let address = gateway.address;
-        self.check_not_local(address)?;
-        let wanted = match &gateway.interface {
-            Some(name) => Some(self.link_up(name)?),
-            None => None,
-        };
-        let (link, subnet) = match wanted {
-            Some(link) if gateway.on_link => (link.index, None),
-            _ => {
-                let index = wanted.map(|link| link.index);
-                let Some((link, subnet)) = self.connected_to(address, index, table) else {
-                    return Err(self.not_connected(gateway));
-                };
-                if wanted.is_none() {
-                    self.check_up(link, address)?;
-                }
-                (link, Some(subnet))
-            }
-        };
-        let hop = NextHop {
-            via: Some(address),
-            link: Some(link),
-            weight: gateway.weight,
-            on_link: gateway.on_link,
-        };
-        Ok((hop, subnet))
-    }
-
-    /// The most specific connected subnet with `address`, of the route's own table if it has one,
-    /// else of the main table; only of `link` where one is wanted.
-    fn connected_to(
-        &self,
-        address: IpAddr,
-        link: Option<IfIndex>,
-        table: TableId,
-    ) -> Option<(IfIndex, Prefix)> {
-        let best_in = |table: TableId| {
-            let reaches = self.connected.iter().filter_map(|route| {
-                let key = &route.route.key;
-                let out = route.route.attrs.hops().first()?.link?;
-                let fits = key.table == table
-                    && key.prefix.contains(address)
-                    && link.is_none_or(|wanted| wanted == out);
-                fits.then_some((preference(key), out, key.prefix))
-            });
-            let best = reaches.min_by_key(|&(preference, ..)| preference);
-            best.map(|(_, out, prefix)| (out, prefix))
-        };
-        best_in(table).or_else(|| best_in(TableId::MAIN))
-    }
-
     /// The next hop that the kernel uses to reach `address`.
-    fn looked_up(
-        &self,
-        address: IpAddr,
-        table: TableId,
-    ) -> Result<(RouteAttrs, Vec<Neighbour>), Reason> {
+    fn looked_up(&self, address: IpAddr, table: TableId) -> Result<Through, Reason> {
         let unreachable = |why: &str| {
             Reason::new(
                 ReasonCode::LookupUnreachable,
@@ -341,147 +339,12 @@ impl<'a> Node<'a> {
         };
         Ok((RouteAttrs::unicast(vec![hop]), vec![neighbour]))
     }
-
-    /// The way to `address` by the main table, as if there were no routes of ours.
-    fn foreign_way_to(&self, address: IpAddr) -> Option<Lookup> {
-        let matching = self.observed.routes.iter().filter(|route| {
-            let key = &route.route.key;
-            key.table == TableId::MAIN
-                && key.prefix.contains(address)
-                && is_for_all_traffic(route)
-                && route.protocol != self.inputs.policy.protocol
-        });
-        let best = matching.min_by_key(|route| preference(&route.route.key))?;
-        let hop = best.route.attrs.hops().first()?;
-        Some(Lookup {
-            via: hop.via,
-            link: hop.link?,
-            protocol: best.protocol,
-        })
-    }
-
-    fn link_up(&self, name: &InterfaceName) -> Result<&'a Link, Reason> {
-        match self.observed.link_named(name.as_str()) {
-            None => Err(Reason::new(
-                ReasonCode::NoInterface,
-                format!("there is no interface {name} on this node"),
-            )),
-            Some(link) if !link.up => Err(link_down(link)),
-            Some(link) => Ok(link),
-        }
-    }
-
-    fn check_up(&self, index: IfIndex, gateway: IpAddr) -> Result<(), Reason> {
-        match self.observed.link(index) {
-            Some(link) if !link.up => Err(link_down(link)),
-            Some(_) => Ok(()),
-            None => Err(Reason::new(
-                ReasonCode::NoInterface,
-                format!("the interface towards gateway {gateway} is gone"),
-            )),
-        }
-    }
-
-    fn check_not_local(&self, gateway: IpAddr) -> Result<(), Reason> {
-        let mut addresses = self.observed.addresses.iter();
-        match addresses.find(|address| address.local == gateway) {
-            None => Ok(()),
-            Some(own) => Err(Reason::new(
-                ReasonCode::GatewayIsLocal,
-                format!(
-                    "gateway {gateway} is this node's own address (on {}); leave this node out \
-                     with nodeSelector",
-                    self.link_name(own.link)
-                ),
-            )),
-        }
-    }
-
-    fn check_source(&self, source: IpAddr) -> Result<(), Reason> {
-        // On the loopback interface a whole subnet is local, not just its one address
-        // (`ip route show table local` after `ip address add 192.0.2.1/24 dev lo`).
-        let is_local = |address: &Address| {
-            let loopback = self.observed.link(address.link).is_some_and(|l| l.loopback);
-            let subnet = Prefix::containing(address.local, address.length);
-            address.local == source || (loopback && subnet.is_some_and(|s| s.contains(source)))
-        };
-        if self.observed.addresses.iter().any(is_local) {
-            return Ok(());
-        }
-        Err(Reason::new(
-            ReasonCode::NoSourceAddress,
-            format!("source {source} is not an address of this node"),
-        ))
-    }
-
-    fn not_connected(&self, gateway: &Gateway) -> Reason {
-        let Gateway {
-            address, interface, ..
-        } = gateway;
-        // The kernel takes the connected routes of a link away when it goes down.
-        if let Some(link) = self.link_down_towards(*address) {
-            return link_down(link);
-        }
-        let message = match interface {
-            Some(name) => format!(
-                "gateway {address} is not on a connected subnet of {name}; give {name} an address \
-                 there, or set onLink: true on the gateway"
-            ),
-            None => format!(
-                "gateway {address} is not on a connected subnet; give an interface an address \
-                 there, or name the gateway's interface and set onLink: true"
-            ),
-        };
-        Reason::new(ReasonCode::GatewayNotConnected, message)
-    }
-
-    /// A link that is down and has an address in the subnet of a gateway.
-    fn link_down_towards(&self, gateway: IpAddr) -> Option<&'a Link> {
-        let addresses = self.observed.addresses.iter();
-        let towards = addresses.filter(|address| {
-            let subnet = address.peer.unwrap_or(address.local);
-            Prefix::containing(subnet, address.length).is_some_and(|s| s.contains(gateway))
-        });
-        let mut links = towards.filter_map(|address| self.observed.link(address.link));
-        links.find(|link| !link.up)
-    }
-
-    fn link_name(&self, index: IfIndex) -> String {
-        match self.observed.link(index) {
-            Some(link) => link.name.clone(),
-            None => format!("if{index}"),
-        }
-    }
 }
 
-/// Whether a route takes packets without a TOS, as those to a gateway are: the kernel looks
-/// gateways up without one (`fib_check_nh_v4_gw`, net/ipv4/fib_semantics.c).
-fn is_for_all_traffic(route: &ObservedRoute) -> bool {
-    route.route.key.tos == Tos::new(0)
-}
-
-/// The kernel's order among routes that match, the least first; within a slot it uses the first.
-fn preference(key: &RouteKey) -> (Reverse<u8>, Metric) {
-    (Reverse(key.prefix.length()), key.metric)
-}
-
-/// Whether a document asks for this connected route of ours, on the link that it is on.
-fn remains(
-    inputs: &Inputs<'_>,
-    claims: &[SlotClaim],
-    observed: &Observed,
-    route: &ObservedRoute,
-) -> bool {
-    let key = route.route.key;
-    let first = claims.partition_point(|claim| claim.key < key);
-    let Some(winner) = claims.get(first).filter(|claim| claim.key == key) else {
-        return false;
-    };
-    let Target::Interface(name) = &inputs.documents[winner.claim.document as usize].target else {
-        return false;
-    };
-    let link = observed.link_named(name.as_str()).map(|link| link.index);
-    route.route.attrs.hops().iter().all(|hop| hop.link == link)
+/// The gateways of a family, with their places in the list.
+fn of_family(gateways: &Gateways, family: Family) -> impl Iterator<Item = (usize, &Gateway)> {
+    let places = gateways.list.iter().enumerate();
+    places.filter(move |(_, gateway)| Family::of(&gateway.address) == family)
 }
 
 fn direct(link: IfIndex) -> NextHop {
@@ -493,16 +356,6 @@ fn direct(link: IfIndex) -> NextHop {
     }
 }
 
-fn link_down(link: &Link) -> Reason {
-    Reason::new(
-        ReasonCode::LinkDown,
-        format!(
-            "link {} is down; `ip link set {} up` brings it up",
-            link.name, link.name
-        ),
-    )
-}
-
 /// What becomes of the routes when no gateway can be used. A gateway that is this node itself is a
 /// mistake in the document or its selector, and nothing that has gone down.
 fn all_down(
@@ -510,7 +363,7 @@ fn all_down(
     unusable: Vec<Reason>,
     family: Family,
     notes: &mut Vec<String>,
-) -> Result<(RouteAttrs, Vec<Neighbour>), Reason> {
+) -> Result<Through, Reason> {
     let are_down = unusable
         .iter()
         .all(|r| r.code != ReasonCode::GatewayIsLocal);

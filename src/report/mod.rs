@@ -51,6 +51,8 @@ pub struct Pass {
     pub plan: Plan,
     /// What became of it; `None` where nothing was carried out.
     pub outcome: Option<Surprises>,
+    /// Why plain routes had to do without the nexthop objects that were planned, if they had to.
+    pub without_objects: Option<String>,
     /// The node's links, for their names.
     pub links: Vec<Link>,
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Action, Happening, Kind, Pass, Report, Selection};
 use crate::model::{Document, FileName, Labels, Names, Policy, Steering, Timestamp};
-use crate::plan::{Inputs, Plan, ReasonCode, Removals};
+use crate::plan::{Inputs, Objects, Plan, ReasonCode, Removals};
 
 /// All that is shown of a daemon, made anew after each pass.
 #[derive(Debug, Clone)]
@@ -53,8 +53,10 @@ impl Published {
                     removals: Removals::Allowed,
                     documents: Vec::new(),
                     owned: 0,
+                    objects: Objects::default(),
                 },
                 outcome: None,
+                without_objects: None,
                 links: Vec::new(),
             }),
             running: Arc::default(),
@@ -74,6 +76,7 @@ impl Published {
             names: &self.names,
             files: &self.files,
             steering: Steering::NONE,
+            objects: false,
             incomplete: self.incomplete.as_deref(),
         };
         show(&Report {

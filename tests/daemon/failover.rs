@@ -3,7 +3,7 @@
 use crate::support::daemon::Daemon;
 use crate::support::program::Srsync;
 use crate::support::tables::{quiet, wait_until};
-use crate::support::{Namespace, address, in_namespace, ip};
+use crate::support::{Namespace, address, in_namespace, ip, ip_if_any};
 
 const PREFIX: &str = "198.18.1.0/24";
 
@@ -41,7 +41,14 @@ fn silence(gateway: &Namespace, silent: bool) {
     gateway.sysctl("ipv4/icmp_echo_ignore_all", if silent { "1" } else { "0" });
 }
 
+/// Whether packets go that way; what stands by is listed with the route, too, and gets none.
 fn leads_to(gateway: &str) -> bool {
+    let way = ip_if_any("route get 198.18.1.7");
+    way.contains(&format!("via {gateway} "))
+}
+
+/// Whether a route of ours has this gateway among others.
+fn leads_also_to(gateway: &str) -> bool {
     let shown = ip(&format!("route show proto 83 {PREFIX}"));
     shown.contains(&format!("via {gateway} "))
 }
@@ -132,11 +139,11 @@ fn with_ecmp_a_silent_gateway_is_taken_out_and_put_back() {
     between_two_gateways(|srsync, [first, _]| {
         document(srsync, ", mode: ecmp");
         let _daemon = Daemon::start(srsync, "");
-        let both = || leads_to("10.0.1.2") && leads_to("10.0.2.2");
+        let both = || leads_also_to("10.0.1.2") && leads_also_to("10.0.2.2");
         assert!(both());
         silence(first, true);
         wait_until("one is left", || {
-            leads_to("10.0.2.2") && !leads_to("10.0.1.2")
+            leads_also_to("10.0.2.2") && !leads_also_to("10.0.1.2")
         });
         silence(first, false);
         wait_until("both again", both);

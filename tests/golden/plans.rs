@@ -54,11 +54,13 @@ impl Planned {
             names: &names,
             files: &loaded.files,
             steering: Steering::NONE,
+            objects: false,
             incomplete: incomplete.as_deref(),
         };
         let pass = Pass {
             plan: plan::plan(&inputs, &observed),
             outcome: None,
+            without_objects: None,
             links: observed.links,
         };
         Self {
@@ -79,6 +81,7 @@ impl Planned {
             names: &self.names,
             files: &self.loaded.files,
             steering: Steering::NONE,
+            objects: false,
             incomplete: self.incomplete.as_deref(),
         };
         show(&Report {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use srsync::kernel::{Change, Failure, Interest, Kernel, Tables};
+use srsync::kernel::{Change, Failure, Interest, Kernel, NextHops, Tables};
 use srsync::model::{
     IfIndex, Metric, NextHop, Observed, ObservedRoute, Protocol, Route, RouteAttrs, RouteKey,
     RouteType, TableId, Weight,
@@ -16,7 +16,7 @@ pub const OURS: Protocol = Protocol::SRSYNC;
 /// What is in the tables 100 and 100000, of whomever, and ours everywhere.
 pub fn interest() -> Interest {
     Interest {
-        nexthops: true,
+        nexthops: NextHops::Needed,
         protocol: OURS,
         tables: Tables::Only(BTreeSet::from([TableId::new(100), TableId::new(100_000)])),
         lookups: BTreeSet::new(),

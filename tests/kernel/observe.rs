@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use srsync::kernel::{Interest, Kernel, Tables};
+use srsync::kernel::{Interest, Kernel, NextHops, Tables};
 use srsync::model::{
     AdvMss, IfIndex, Lookup, Mtu, NextHop, NextHopId, ObservedRoute, Protocol, RouteAttrs,
     RouteType, Scope, TableId, Tos,
@@ -253,7 +253,7 @@ fn only_what_is_of_interest_is_kept() {
 fn the_routes_of_the_kernel_itself_are_read_as_they_are() {
     with_links(|| {
         let interest = Interest {
-            nexthops: false,
+            nexthops: NextHops::Ignored,
             protocol: OURS,
             tables: Tables::Only(BTreeSet::from([TableId::MAIN, TableId::LOCAL])),
             lookups: BTreeSet::new(),

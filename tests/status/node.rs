@@ -65,6 +65,7 @@ fn published_of(documents: &str, node: &str) -> Published {
     let plan = plan::plan(
         &Inputs {
             steering: srsync::model::Steering::NONE,
+            objects: false,
             documents: &loaded.documents,
             policy: &policy,
             labels: &labels,
@@ -85,6 +86,7 @@ fn published_of(documents: &str, node: &str) -> Published {
         pass: Arc::new(Pass {
             plan,
             outcome: None,
+            without_objects: None,
             links: observed.links,
         }),
         running: Arc::new(running()),

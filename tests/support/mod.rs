@@ -55,6 +55,13 @@ pub fn ip_succeeds(args: &str) -> bool {
     output.expect("`ip` (iproute2) is needed").status.success()
 }
 
+/// What `ip ARGS` prints, whether it succeeds or not.
+pub fn ip_if_any(args: &str) -> String {
+    let output = Command::new("ip").args(args.split_whitespace()).output();
+    let output = output.expect("`ip` (iproute2) is needed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Runs `ip -batch` over lines of `ip` arguments, for set-up in bulk.
 pub fn ip_batch(lines: &str) {
     use std::io::Write;

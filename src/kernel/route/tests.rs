@@ -92,7 +92,7 @@ fn encoded(route: &Route) -> Vec<u8> {
 }
 
 fn decoded(payload: &[u8]) -> Result<Option<ObservedRoute>, Malformed> {
-    decode(payload, &mut Interned::default(), |_, _| true)
+    decode(payload, &mut Interned::default(), |_, _, _| true)
 }
 
 proptest! {
@@ -111,7 +111,7 @@ proptest! {
         let mut known = Interned::default();
         for place in order {
             let route = &routes[place % routes.len()];
-            let seen = decode(&encoded(route), &mut known, |_, _| true).unwrap().unwrap();
+            let seen = decode(&encoded(route), &mut known, |_, _, _| true).unwrap().unwrap();
             prop_assert_eq!(&seen.route, route);
         }
     }
