@@ -26,5 +26,6 @@ mod daemon {
     mod lifetimes;
     mod links;
     mod log;
+    mod objects;
     mod settings;
 }

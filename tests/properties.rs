@@ -11,6 +11,8 @@
 mod gateways;
 #[path = "support/gateways.rs"]
 mod life;
+#[path = "properties/objects.rs"]
+mod objects;
 #[path = "support/simulation.rs"]
 mod simulation;
 

@@ -5,15 +5,104 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use srsync::model::{
-    Family, IfIndex, Lookup, NextHop, Observed, ObservedRoute, Prefix, PrefixSet, Protocol, Route,
-    RouteAttrs, RouteKey, RouteType, Scope, State, TableId,
+    Family, IfIndex, Lookup, NextHop, NextHopGroup, NextHopId, NextHopKind, NextHopMember,
+    NextHopObject, Observed, ObservedRoute, Prefix, PrefixSet, Protocol, Route, RouteAttrs,
+    RouteKey, RouteType, Scope, State, TableId,
 };
+use srsync::plan::objects::ObjectChange;
 use srsync::plan::{self, Inputs, Plan, Verdict};
 
 /// Does to the list what the kernel does to its tables when `kernel::apply` sends it a plan:
 /// EXCL refuses an occupied slot, REPLACE hits one route of the slot whoever owns it, DELROUTE
 /// takes the first one that nothing it was told speaks against.
 pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed) {
+    for change in &plan.objects.changes {
+        moves_nobody_else(change, plan);
+        put_object(change, protocol, observed);
+    }
+    carry_out_routes(plan, protocol, observed);
+    for id in &plan.objects.orphans {
+        let object = observed.nexthop(*id).expect("an orphan is there");
+        assert_eq!(object.protocol, protocol, "removed somebody else's object");
+        let (routes, objects) = (observed.routes.len(), observed.nexthops.len());
+        remove_object(*id, observed);
+        assert_eq!(observed.routes.len(), routes, "an object took routes along");
+        assert_eq!(observed.nexthops.len() + 1, objects, "and groups");
+    }
+}
+
+/// No route goes where a changed group leads, not for a moment, if it is on its way to another group.
+fn moves_nobody_else(change: &ObjectChange, plan: &Plan) {
+    for row in &plan.rows {
+        if let Verdict::Replace { from, to } = &row.verdict {
+            let elsewhere = to.nexthop.is_some() && to.nexthop != Some(change.id);
+            assert!(
+                from.nexthop != Some(change.id) || !elsewhere,
+                "{:?} is led astray by {change:?}",
+                row.key
+            );
+        }
+    }
+}
+
+/// NEWNEXTHOP with EXCL, or with REPLACE (`insert_nexthop` and `replace_nexthop`, net/ipv4/nexthop.c).
+fn put_object(change: &ObjectChange, protocol: Protocol, observed: &mut Observed) {
+    if let NextHopKind::Group(group) = &change.kind {
+        for member in group.members() {
+            let member = observed
+                .nexthop(member.id)
+                .expect("members are there first");
+            assert_eq!(member.protocol, protocol, "uses somebody else's object");
+        }
+    }
+    let object = NextHopObject {
+        id: change.id,
+        protocol,
+        kind: Some(change.kind.clone()),
+    };
+    let place = observed.nexthops.binary_search_by_key(&change.id, |o| o.id);
+    match (place, change.exists) {
+        (Ok(place), true) => {
+            let there = &mut observed.nexthops[place];
+            assert_eq!(there.protocol, protocol, "replaced somebody else's object");
+            let resilience = |object: &NextHopObject| match &object.kind {
+                Some(NextHopKind::Group(group)) => group.resilient,
+                other => panic!("replaced {other:?}"),
+            };
+            assert_eq!(resilience(there), resilience(&object), "the kernel refuses");
+            *there = object;
+        }
+        (Err(place), false) => observed.nexthops.insert(place, object),
+        _ => panic!("{change:?} with {place:?}"),
+    }
+}
+
+/// DELNEXTHOP, or what a lost link does: routes go with the object, groups lose a member, and go with
+/// the last (`remove_nexthop`).
+pub(crate) fn remove_object(id: NextHopId, observed: &mut Observed) {
+    observed.nexthops.retain(|object| object.id != id);
+    observed
+        .routes
+        .retain(|r| r.route.attrs.nexthop != Some(id));
+    let mut emptied = Vec::new();
+    for object in &mut observed.nexthops {
+        let Some(NextHopKind::Group(group)) = &mut object.kind else {
+            continue;
+        };
+        let left = group.members().iter().filter(|member| member.id != id);
+        let left: Vec<NextHopMember> = left.copied().collect();
+        if left.is_empty() {
+            emptied.push(object.id);
+        }
+        *group = NextHopGroup::new(left, group.resilient);
+    }
+    emptied
+        .into_iter()
+        .for_each(|id| remove_object(id, observed));
+}
+
+fn carry_out_routes(plan: &Plan, protocol: Protocol, observed: &mut Observed) {
+    let objects = &observed.nexthops;
     let routes = &mut observed.routes;
     let put = |key: RouteKey, attrs: &Arc<RouteAttrs>| ObservedRoute {
         route: Route {
@@ -27,6 +116,14 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
     let (removals, puts): (Vec<_>, Vec<_>) =
         changing.partition(|row| removed(&row.verdict).is_some());
     for row in puts {
+        let led = match &row.verdict {
+            Verdict::Add(attrs) | Verdict::Replace { to: attrs, .. } => attrs.nexthop,
+            _ => None,
+        };
+        assert!(
+            led.is_none_or(|id| objects.iter().any(|object| object.id == id)),
+            "led by an object that is not there"
+        );
         let in_slot = |route: &ObservedRoute| route.route.key == row.key;
         match &row.verdict {
             Verdict::Add(attrs) => {
@@ -87,7 +184,9 @@ fn removed(verdict: &Verdict) -> Option<&Arc<RouteAttrs>> {
 /// ip -6 route replace 2001:db8::/48 via fe80::2 dev eth0` leaves the first as it is.
 fn replaced(routes: &[ObservedRoute], key: RouteKey, attrs: &RouteAttrs) -> Option<usize> {
     let in_slot = |route: &&ObservedRoute| route.route.key == key;
-    let has_gateway = |attrs: &RouteAttrs| attrs.hops().iter().any(|hop| hop.via.is_some());
+    let has_gateway = |attrs: &RouteAttrs| {
+        attrs.nexthop.is_none() && attrs.hops().iter().any(|hop| hop.via.is_some())
+    };
     let alike = |route: &ObservedRoute| {
         key.prefix.family() == Family::V4 || has_gateway(&route.route.attrs) == has_gateway(attrs)
     };
@@ -106,6 +205,16 @@ fn remove(routes: &mut Vec<ObservedRoute>, route: &Route, protocol: Protocol) {
                 .enumerate()
                 .filter(|(_, other)| other.protocol == protocol && matches_v4(&other.route, route));
             if let Some((hit, _)) = matching.min_by_key(|(_, other)| other.route.key.metric) {
+                routes.remove(hit);
+            }
+        }
+        Family::V6 if route.attrs.nexthop.is_some() => {
+            let hit = routes.iter().position(|other| {
+                other.protocol == protocol
+                    && other.route.key == route.key
+                    && other.route.attrs.nexthop == route.attrs.nexthop
+            });
+            if let Some(hit) = hit {
                 routes.remove(hit);
             }
         }
@@ -128,7 +237,10 @@ fn matches_v4(other: &Route, asked: &Route) -> bool {
         metric: other.key.metric,
         ..asked.key
     };
+    // `fib_nh_match`: by the number alone, and without one only if nothing is said of the hops.
     let hops = match told.hops() {
+        _ if told.nexthop.is_some() => there.nexthop == told.nexthop,
+        [only] if !told.extra && there.nexthop.is_some() => only.link.is_none(),
         [only] if !told.extra => there.hops().first().is_some_and(|first| {
             first.link == only.link && only.via.is_none_or(|via| first.via == Some(via))
         }),
@@ -160,6 +272,7 @@ fn remove_v6(
         let attrs = &other.route.attrs;
         other.route.key == key
             && other.protocol == protocol
+            && attrs.nexthop.is_none()
             && (nowhere(attrs) || attrs.hops().iter().any(fits))
     }) else {
         return;
@@ -183,6 +296,7 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
     let protocol = inputs.policy.protocol;
     let adopts = inputs.policy.foreign_routes == srsync::model::ForeignRoutes::Adopt;
     let foreign_before = foreign(observed, protocol);
+    let foreign_objects = foreign_nexthops(observed, protocol);
     // One round for each route that makes another possible, one that finds nothing to do, and one
     // for each further route in a crowded slot: what is withdrawn goes also where surplus must stay.
     let ours = observed.routes.iter().filter(|r| r.protocol == protocol);
@@ -195,6 +309,7 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
         one_verdict_each(&plan, observed, protocol);
         guards_hold(inputs, &plan, observed);
         if plan.is_empty() {
+            assert_eq!(foreign_nexthops(observed, protocol), foreign_objects);
             if !adopts {
                 assert_eq!(
                     foreign(observed, protocol),
@@ -246,6 +361,12 @@ pub(crate) fn foreign(observed: &Observed, protocol: Protocol) -> Vec<Route> {
     let mut foreign: Vec<Route> = foreign.map(|route| route.route.clone()).collect();
     foreign.sort();
     foreign
+}
+
+/// Nexthop objects that are not ours.
+fn foreign_nexthops(observed: &Observed, protocol: Protocol) -> Vec<NextHopObject> {
+    let foreign = observed.nexthops.iter().filter(|o| o.protocol != protocol);
+    foreign.cloned().collect()
 }
 
 /// Every route of ours is in one verdict, nothing foreign is in a removal, and what could not be

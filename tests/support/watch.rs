@@ -9,20 +9,32 @@ use nix::libc;
 /// `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE` (rtnetlink(7)).
 const ROUTE_GROUPS: u32 = 0x40 | 0x400;
 
-/// Hears of every change of a route in the namespace of the thread that made it.
+/// `RTNLGRP_NEXTHOP` (linux/rtnetlink.h), as a mask of groups.
+const NEXTHOP_GROUP: u32 = 1 << 31;
+
+/// Hears of every change of a route or nexthop object in the namespace of the thread that made it.
 pub struct Changes(Socket);
 
 impl Changes {
     pub fn watch() -> Self {
+        Self::of(ROUTE_GROUPS)
+    }
+
+    /// Of nexthop objects in place of routes.
+    pub fn of_nexthops() -> Self {
+        Self::of(NEXTHOP_GROUP)
+    }
+
+    fn of(groups: u32) -> Self {
         let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
         // As much as is allowed. What is missed is only counted later.
         let _ = socket.set_rx_buf_sz(4 << 20);
-        socket.bind(&SocketAddr::new(0, ROUTE_GROUPS)).unwrap();
+        socket.bind(&SocketAddr::new(0, groups)).unwrap();
         socket.set_non_blocking(true).unwrap();
         Self(socket)
     }
 
-    /// How many routes came, changed or went since it was made, or since it was asked last.
+    /// How many came, changed or went since it was made, or since it was asked last.
     pub fn count(&self) -> usize {
         self.kinds().len()
     }

@@ -1,0 +1,292 @@
+//! Routes by nexthop objects: a switch is one message, a lost link is left by the kernel itself, and
+//! nothing is forgotten, left over, or taken from others.
+
+use super::failover::{PREFIX, between_two_gateways, document, leads_to, silence};
+use crate::support::daemon::Daemon;
+use crate::support::program::Srsync;
+use crate::support::tables::wait_until;
+use crate::support::watch::Changes;
+use crate::support::{Namespace, address, ip, ip_if_any, sysctl};
+
+/// The objects of ours, as `ip nexthop` shows them.
+fn objects() -> Vec<String> {
+    let shown = ip("nexthop show");
+    let ours = shown.lines().filter(|line| line.contains("proto 83"));
+    ours.map(|line| line.trim().to_owned()).collect()
+}
+
+fn groups() -> Vec<String> {
+    let groups = objects().into_iter();
+    groups.filter(|object| object.contains(" group ")).collect()
+}
+
+/// How many routes of ours go by an object.
+fn led() -> usize {
+    let routes = ip("route show proto 83");
+    routes.matches(" nhid ").count()
+}
+
+/// The second gateway is known to work, so it stands by.
+fn both_are_proven() {
+    wait_until("the second stands by", || {
+        groups().iter().any(|group| group.contains('/'))
+    });
+}
+
+fn many(srsync: &Srsync<'_>, count: usize, gateways: &str) {
+    let list: Vec<String> = (0..count)
+        .map(|n| format!("198.{}.{}.0/24", 18 + n / 256, n % 256))
+        .collect();
+    srsync.document(
+        "a",
+        &format!(
+            "destinations: [{}], gateways: [{gateways}], \
+             healthCheck: {{icmp: {{}}, interval: 50ms, fall: 3, rise: 2, holdDown: 1s}}",
+            list.join(", ")
+        ),
+    );
+}
+
+const BOTH: &str = "{address: 10.0.1.2}, {address: 10.0.2.2}";
+
+#[test]
+fn a_switch_of_many_routes_is_one_message() {
+    between_two_gateways(|srsync, [first, _]| {
+        many(srsync, 500, BOTH);
+        let _daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        assert_eq!(led(), 500);
+        // Otherwise the kernel tells of each route that it goes another way.
+        sysctl("ipv4/nexthop_compat_mode", "0");
+        let (objects, routes) = (Changes::of_nexthops(), Changes::watch());
+        silence(first, true);
+        wait_until("the second carries", || leads_to("10.0.2.2"));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!((objects.count(), routes.count()), (1, 0));
+        assert_eq!(led(), 500);
+    });
+}
+
+/// Nobody is there who could decide anything: the kernel has what it takes.
+#[test]
+fn a_lost_carrier_is_left_by_the_kernel_alone() {
+    between_two_gateways(|srsync, [first, _]| {
+        many(srsync, 50, BOTH);
+        let mut daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        daemon.kill();
+        first.ip("link set node down");
+        wait_until("the second carries", || leads_to("10.0.2.2"));
+        assert_eq!(led(), 50);
+        // The link is back, and so is somebody who knows what to do with it.
+        first.ip("link set node up");
+        daemon.launch_again(srsync, "");
+        wait_until("the first carries again", || leads_to("10.0.1.2"));
+        assert_eq!(led(), 50);
+    });
+}
+
+/// With its only link the kernel takes the group and all its routes; a plain route outlives that.
+#[test]
+fn a_gateway_whose_only_link_has_no_carrier_keeps_plain_routes() {
+    between_two_gateways(|srsync, [first, _]| {
+        many(srsync, 20, "{address: 10.0.1.2}");
+        let daemon = Daemon::start(srsync, "");
+        assert_eq!(led(), 20);
+        first.ip("link set node down");
+        wait_until("plain routes are there", || {
+            ip("route show proto 83").lines().count() == 20 && led() == 0
+        });
+        daemon.eventually("the gateway is down", |status| {
+            status["daemon"]["gateways"][0]["cause"]
+                .as_str()
+                .is_some_and(|cause| cause.contains("has no carrier"))
+        });
+        first.ip("link set node up");
+        wait_until("they go by objects again", || led() == 20);
+        assert!(leads_to("10.0.1.2"));
+    });
+}
+
+#[test]
+fn a_restart_finds_its_objects_again_and_changes_nothing() {
+    between_two_gateways(|srsync, _| {
+        many(srsync, 20, BOTH);
+        let mut daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        for _ in 0..3 {
+            let before = objects();
+            let (nexthops, routes) = (Changes::of_nexthops(), Changes::watch());
+            daemon.kill();
+            daemon.launch_again(srsync, "");
+            daemon.wait_ready();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert_eq!(objects(), before);
+            assert_eq!((nexthops.count(), routes.count()), (0, 0));
+        }
+    });
+}
+
+#[test]
+fn objects_that_somebody_deletes_are_back_with_their_routes() {
+    between_two_gateways(|srsync, _| {
+        many(srsync, 20, BOTH);
+        let _daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        let whole = || {
+            let groups = groups();
+            led() == 20 && objects().len() == 3 && groups.len() == 1 && groups[0].contains('/')
+        };
+        assert!(whole(), "{:?}", objects());
+        for _ in 0..3 {
+            for object in objects() {
+                let id = object.split_whitespace().nth(1).unwrap().to_owned();
+                // It may have gone with another one.
+                let _ = ip_if_any(&format!("nexthop del id {id}"));
+                wait_until("all are back", whole);
+                assert!(leads_to("10.0.1.2"));
+            }
+        }
+    });
+}
+
+#[test]
+fn an_edit_of_the_gateways_is_a_switch_too() {
+    between_two_gateways(|srsync, gateways| {
+        gateways[1].ip("addr add 10.0.2.3/24 dev node");
+        many(srsync, 50, BOTH);
+        let _daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        sysctl("ipv4/nexthop_compat_mode", "0");
+        let routes = Changes::watch();
+        // Another order, another gateway, fewer, and more.
+        for (edit, way) in [
+            ("{address: 10.0.2.2}, {address: 10.0.1.2}", "10.0.2.2"),
+            ("{address: 10.0.2.3}, {address: 10.0.1.2}", "10.0.2.3"),
+            ("{address: 10.0.1.2}", "10.0.1.2"),
+            (BOTH, "10.0.1.2"),
+        ] {
+            many(srsync, 50, edit);
+            wait_until(edit, || leads_to(way));
+        }
+        both_are_proven();
+        assert_eq!(routes.count(), 0, "a route was changed");
+        assert_eq!(objects().len(), 3, "{:?}", objects());
+        assert_eq!(led(), 50);
+    });
+}
+
+#[test]
+fn what_is_of_no_use_any_more_goes() {
+    between_two_gateways(|srsync, _| {
+        document(srsync, "");
+        let daemon = Daemon::start(srsync, "--allow-empty");
+        assert_eq!(objects().len(), 3);
+        let plain = format!("destinations: [{PREFIX}], gateway: 10.0.2.2");
+        srsync.document("a", &plain);
+        wait_until("a plain route", || objects().is_empty());
+        assert!(leads_to("10.0.2.2"));
+        document(srsync, "");
+        wait_until("objects again", || objects().len() == 3);
+        std::fs::remove_file(srsync.directory().join("a.yaml")).unwrap();
+        wait_until("nothing is left", || objects().is_empty());
+        assert_eq!(ip("route show proto 83"), "");
+        drop(daemon);
+    });
+}
+
+#[test]
+fn flush_takes_the_objects_along() {
+    between_two_gateways(|srsync, _| {
+        document(srsync, "");
+        let mut daemon = Daemon::start(srsync, "");
+        daemon.stop();
+        assert_eq!(objects().len(), 3, "the routes stay, and what they go by");
+        let flushed = srsync.run("flush --yes");
+        assert_eq!(flushed.code, Some(0), "{}", flushed.stderr);
+        assert!(objects().is_empty(), "{:?}", objects());
+        assert_eq!(ip("route show proto 83"), "");
+    });
+}
+
+/// Who leads his own route by a group of ours does not lose it with our document.
+#[test]
+fn an_object_that_somebody_else_uses_stays() {
+    between_two_gateways(|srsync, _| {
+        document(srsync, "");
+        let _daemon = Daemon::start(srsync, "--allow-empty");
+        let group = groups()[0].split_whitespace().nth(1).unwrap().to_owned();
+        ip(&format!(
+            "route add 203.0.113.0/24 nhid {group} table 77 proto static"
+        ));
+        std::fs::remove_file(srsync.directory().join("a.yaml")).unwrap();
+        wait_until("ours is gone", || ip("route show proto 83").is_empty());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(ip("route show table 77").contains(&format!("nhid {group}")));
+        ip("route del 203.0.113.0/24 table 77");
+        // Without a message about one of ours only the periodic comparison finds it; a document does, too.
+        srsync.document("b", "destinations: [192.0.2.0/24], gateway: 10.0.2.2");
+        wait_until("nobody uses it", || objects().is_empty());
+    });
+}
+
+/// Documents with the same gateways share a group; one that leaves takes nobody along.
+#[test]
+fn documents_with_the_same_gateways_share_a_group() {
+    between_two_gateways(|srsync, _| {
+        let wants = |name: &str, n: u8, gateways: &str| {
+            let spec = format!(
+                "destinations: [198.18.{n}.0/24], gateways: [{gateways}], \
+                 healthCheck: {{icmp: {{}}, interval: 50ms, rise: 1, holdDown: 200ms}}"
+            );
+            srsync.document(name, &spec);
+        };
+        let leads = |n: u8, gateway: &str| {
+            let way = ip_if_any(&format!("route get 198.18.{n}.7"));
+            way.contains(&format!("via {gateway} "))
+        };
+        wants("a", 1, BOTH);
+        wants("b", 2, BOTH);
+        let daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        assert_eq!(groups().len(), 1, "{:?}", objects());
+        wants("a", 1, "{address: 10.0.2.2}, {address: 10.0.1.2}");
+        wait_until("a goes its own way", || leads(1, "10.0.2.2"));
+        assert!(leads(2, "10.0.1.2"), "and takes nobody along");
+        assert_eq!(groups().len(), 2, "{:?}", objects());
+        wants("a", 1, BOTH);
+        wait_until("one group is enough", || groups().len() == 1);
+        assert!(leads(1, "10.0.1.2") && leads(2, "10.0.1.2"));
+        drop(daemon);
+    });
+}
+
+#[test]
+fn ipv6_gateways_are_switched_alike() {
+    between_two_gateways(|srsync, gateways: &[Namespace; 2]| {
+        for (n, gateway) in (1..).zip(gateways) {
+            address(&format!("fd00:{n}::1/64"), &format!("gw{n}"));
+            gateway.enter(|| address(&format!("fd00:{n}::2/64"), "node"));
+        }
+        srsync.document(
+            "a",
+            "destinations: [2001:db8:1::/48, 2001:db8:2::/48], \
+             gateways: [{address: 'fd00:1::2'}, {address: 'fd00:2::2'}], \
+             healthCheck: {icmp: {}, interval: 50ms, holdDown: 1s}",
+        );
+        let leads_to = |gateway: &str| {
+            ip_if_any("-6 route get 2001:db8:1::7").contains(&format!("via {gateway} "))
+        };
+        let mut daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        assert!(leads_to("fd00:1::2"));
+        gateways[0].sysctl("ipv6/icmp/echo_ignore_all", "1");
+        wait_until("the second carries", || leads_to("fd00:2::2"));
+        gateways[0].sysctl("ipv6/icmp/echo_ignore_all", "0");
+        wait_until("the first carries again", || leads_to("fd00:1::2"));
+        both_are_proven();
+        daemon.kill();
+        gateways[0].ip("link set node down");
+        wait_until("the kernel goes on", || leads_to("fd00:2::2"));
+    });
+}
