@@ -153,6 +153,7 @@ fn target() -> impl Strategy<Value = Target> {
             list: addresses.iter().map(|a| gateway(a)).collect(),
             mode,
             on_all_down,
+            resilient: false,
             witness: Vec::new(),
             preempt: true,
         })

@@ -67,6 +67,7 @@ fuzz_target!(|data: &[u8]| {
             names: &names,
             files: &files,
             steering: srsync::model::Steering::NONE,
+            objects: false,
             incomplete: None,
         };
         for node in [Observed::default(), small_node()] {

@@ -394,6 +394,7 @@ fn gateways(u: &mut Unstructured<'_>) -> Result<Gateways> {
             Mode::Failover
         },
         on_all_down: *u.choose(&[OnAllDown::Keep, OnAllDown::Withdraw, OnAllDown::Blackhole])?,
+        resilient: false,
         witness: Vec::new(),
         preempt: u.arbitrary()?,
     })

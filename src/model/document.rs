@@ -132,6 +132,8 @@ pub struct Gateways {
     pub list: Vec<Gateway>,
     /// First healthy, or all healthy by weight.
     pub mode: Mode,
+    /// In `ecmp`: flows stay where they are when other gateways come and go.
+    pub resilient: bool,
     /// What happens when none is healthy.
     pub on_all_down: OnAllDown,
     /// A node that reaches none of these is isolated and does not switch.

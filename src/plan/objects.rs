@@ -115,7 +115,7 @@ pub fn switches(sets: &[ObjectSet], inputs: &Inputs<'_>) -> Vec<Switch> {
             return None;
         }
         let to = set.ways.content(
-            gateways.mode,
+            gateways,
             &steer.candidates,
             &steer.standby,
             Some(&set.holds),
@@ -143,7 +143,7 @@ impl Ways {
     /// `now` is what it holds, if it is there.
     fn content(
         &self,
-        mode: Mode,
+        gateways: &Gateways,
         carrying: &[usize],
         standby: &[Standby],
         now: Option<&NextHopGroup>,
@@ -151,13 +151,13 @@ impl Ways {
         let member = |id, weight| NextHopMember { id, weight };
         let Some(first) = carrying.first() else {
             let nowhere = vec![member(self.blackhole?, Weight::ONE)];
-            return Some(NextHopGroup::new(nowhere, resilience(mode)));
+            return Some(NextHopGroup::new(nowhere, resilience(gateways)));
         };
-        if mode == Mode::Ecmp {
+        if gateways.mode == Mode::Ecmp {
             let ways = carrying.iter().map(|place| self.gateways.get(place));
             let members = ways.map(|way| way.map(|(id, hop)| member(*id, hop.weight)));
             let members: Vec<NextHopMember> = members.collect::<Option<_>>()?;
-            return Some(NextHopGroup::new(members, resilience(mode)));
+            return Some(NextHopGroup::new(members, resilience(gateways)));
         }
         let (id, hop) = self.gateways.get(first)?;
         let mut links = vec![hop.link];
@@ -175,14 +175,27 @@ impl Ways {
                 members.push(member(*id, Weight::ONE));
             }
         }
-        Some(NextHopGroup::new(members, resilience(mode)))
+        Some(NextHopGroup::new(members, resilience(gateways)))
     }
 }
 
-fn resilience(mode: Mode) -> Option<Resilient> {
-    match mode {
+/// The type of a set's group.
+fn resilience(gateways: &Gateways) -> Option<Resilient> {
+    match gateways.mode {
         Mode::Failover => Some(FAILOVER),
-        Mode::Ecmp => None,
+        Mode::Ecmp => gateways.resilient.then(|| spread(gateways)),
+    }
+}
+
+/// Buckets enough for the shares of all gateways, whether they are up or not, for the kernel cannot
+/// change their number; times as the kernel has them by default (`nh_res_table_alloc`).
+fn spread(gateways: &Gateways) -> Resilient {
+    let weights = gateways.list.iter().map(|g| u32::from(g.weight.get()));
+    let wanted = weights.sum::<u32>().saturating_mul(8).next_power_of_two();
+    Resilient {
+        buckets: u16::try_from(wanted.clamp(128, 1 << 15)).unwrap_or(1 << 15),
+        idle_timer: Centiseconds::new(12_000),
+        unbalanced_timer: Centiseconds::new(0),
     }
 }
 
@@ -242,7 +255,7 @@ pub(super) fn objects(
         } = &alike.members;
         let found = work.found(inputs, &alike, there);
         let now = found.and_then(|id| work.group(id));
-        if let Some(holds) = ways.content(alike.gateways.mode, carrying, standby, now) {
+        if let Some(holds) = ways.content(alike.gateways, carrying, standby, now) {
             drafts.push(Draft {
                 found,
                 alike,
@@ -392,7 +405,7 @@ impl Work<'_> {
                 let slot = there.get(start..)?.iter();
                 let slot = slot.take_while(|route| route.route.key == key);
                 let id = slot.filter(is_ours).find_map(|r| r.route.attrs.nexthop)?;
-                let fits = self.group(id)?.resilient == resilience(alike.gateways.mode);
+                let fits = self.group(id)?.resilient == resilience(alike.gateways);
                 fits.then_some(id)
             })
     }

@@ -28,6 +28,7 @@ pub const SPEC_FIELDS: &[&str] = &[
     "onAllDown",
     "witness",
     "preempt",
+    "resilient",
     "interface",
     "type",
     "table",

@@ -34,7 +34,14 @@ const ON_ALL_DOWN: [(&str, OnAllDown); 3] = [
 ];
 
 /// What only means something for gateways that are written in the document.
-const GATEWAY_ONLY: [&str; 5] = ["mode", "healthCheck", "onAllDown", "witness", "preempt"];
+const GATEWAY_ONLY: [&str; 6] = [
+    "mode",
+    "resilient",
+    "healthCheck",
+    "onAllDown",
+    "witness",
+    "preempt",
+];
 
 /// The target of a spec, or what is wrong with it.
 pub(super) fn read(
@@ -358,7 +365,7 @@ fn serve_all(
     }
 }
 
-/// `mode`, `onAllDown`, `witness` and `preempt` for these gateways.
+/// `mode`, `resilient`, `onAllDown`, `witness` and `preempt` for these gateways.
 fn how_to_use(
     spec: &Fields<'_, '_>,
     list: Vec<Written>,
@@ -366,6 +373,14 @@ fn how_to_use(
 ) -> Option<Gateways> {
     let mode = spec.read("mode", findings, |item| keyword(item, &MODES));
     let mode = mode.map_or(Mode::Failover, |mode| mode.value);
+    let resilient = spec.read("resilient", findings, boolean);
+    let resilient = resilient.filter(|resilient| resilient.value);
+    if let Some(resilient) = resilient.filter(|_| mode == Mode::Failover) {
+        let message = "`resilient` has no effect with `mode: failover`";
+        let problem = Problem::new(message, "nothing to keep apart")
+            .help("it keeps flows at their gateways with `mode: ecmp`");
+        findings.warning(resilient.span, problem);
+    }
     let on_all_down = spec.read("onAllDown", findings, |item| keyword(item, &ON_ALL_DOWN));
     let witness = spec.read_list("witness", findings, unicast);
     let preempt = spec.read("preempt", findings, boolean);
@@ -382,6 +397,7 @@ fn how_to_use(
     Some(Gateways {
         list: list.into_iter().map(|written| written.gateway).collect(),
         mode,
+        resilient: resilient.is_some() && mode == Mode::Ecmp,
         on_all_down: on_all_down.map_or(OnAllDown::Keep, |what| what.value),
         witness: witness.into_iter().map(|address| address.value).collect(),
         preempt: preempt.is_none_or(|preempt| preempt.value),
@@ -406,7 +422,7 @@ fn warn_of_weights(list: &[Written], findings: &mut Findings<'_>) {
 
 /// Gateways that nobody checks never go down.
 fn warn_of_no_check(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) {
-    for name in ["onAllDown", "witness", "preempt"] {
+    for name in ["resilient", "onAllDown", "witness", "preempt"] {
         if let Some(entry) = spec.entry(name) {
             let message = format!("`{name}` has no effect without a `healthCheck`");
             let problem = Problem::new(message, "never comes into play");
@@ -442,6 +458,7 @@ pub(super) fn single(
     Some(Target::Gateways(Gateways {
         list: vec![written.gateway],
         mode: Mode::Failover,
+        resilient: false,
         on_all_down: OnAllDown::Keep,
         witness: Vec::new(),
         preempt: true,

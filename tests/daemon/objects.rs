@@ -290,3 +290,29 @@ fn ipv6_gateways_are_switched_alike() {
         wait_until("the kernel goes on", || leads_to("fd00:2::2"));
     });
 }
+
+/// Which flow goes where is kept by buckets; those of a dead gateway go over at once.
+#[test]
+fn resilient_ecmp_keeps_its_buckets() {
+    between_two_gateways(|srsync, [first, _]| {
+        document(srsync, ", mode: ecmp, resilient: true");
+        let _daemon = Daemon::start(srsync, "");
+        let buckets = |gateway: &str| {
+            let objects = objects();
+            let mut objects = objects
+                .iter()
+                .filter(|o| o.contains(&format!("via {gateway} ")));
+            let id = objects.next()?.split_whitespace().nth(1)?.to_owned();
+            let shown = ip(&format!("nexthop bucket show nhid {id}"));
+            Some(shown.matches(" index ").count())
+        };
+        assert!(groups()[0].contains("type resilient buckets 128"));
+        assert_eq!(buckets("10.0.1.2"), Some(64));
+        assert_eq!(buckets("10.0.2.2"), Some(64));
+        silence(first, true);
+        wait_until("the second has them all", || {
+            buckets("10.0.2.2") == Some(128)
+        });
+        assert_eq!(groups().len(), 1, "the group is the same");
+    });
+}

@@ -87,6 +87,9 @@ fn gateways(out: &mut String, gateways: &Gateways) -> std::fmt::Result {
         "  mode: {mode}, all down: {down}, preempt: {}",
         gateways.preempt
     )?;
+    if gateways.resilient {
+        writeln!(out, "  resilient")?;
+    }
     match gateways.witness.as_slice() {
         [] => Ok(()),
         witness => writeln!(out, "  witness: {witness:?}"),

@@ -295,6 +295,7 @@ fn document(n: usize, wish: &Wish) -> Document {
             list: v4_gateways.chain(v6_gateways).collect(),
             mode: wish.mode,
             on_all_down: wish.on_all_down,
+            resilient: wish.mode == Mode::Ecmp && wish.destinations == 3,
             witness: Vec::new(),
             preempt: true,
         }),
