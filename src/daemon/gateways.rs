@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::journal::News;
 use crate::gateway::{
-    Carry, Condition, Decider, Decision, Health, Loss, Member, Outcome, Rules, Set, Settings, Turn,
-    Via, Will, Witnesses,
+    Carry, Condition, Decider, Decision, Health, Member, Rules, Set, Settings, Turn, Via, Will,
+    Witnesses,
 };
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
@@ -20,7 +20,7 @@ use crate::model::{
     Standby, Steer, Steering, TableId, Target as Way, Timestamp,
 };
 use crate::plan::{self, Inputs, Reach, objects};
-use crate::probe::{self, Probed, Target};
+use crate::probe::{Probed, Target};
 use crate::report::{GatewayHealth, GatewayStatus, HappeningKind, Level};
 
 /// For a gateway without a check of its own beside others that have one.
@@ -154,11 +154,7 @@ impl Gateways {
     pub(super) fn probed(&mut self, probed: &Probed, now: Instant) -> Vec<News> {
         let gateway = probed.target.gateway;
         // What goes wrong on this node says nothing about the gateway: no evidence, either way.
-        if let probe::Outcome::Lost {
-            why: probe::Loss::Local(why),
-            ..
-        } = &probed.outcome
-        {
+        if let Some(why) = probed.outcome.no_evidence() {
             if self.unasked.insert(gateway) {
                 tracing::warn!("gateway {gateway} cannot be probed, and counts as it did: {why}");
             }
@@ -166,7 +162,7 @@ impl Gateways {
         }
         self.unasked.remove(&gateway);
         let mut news = Vec::new();
-        let answered = matches!(probed.outcome, probe::Outcome::Answered { .. });
+        let answered = probed.outcome.is_answered();
         let Known {
             healths, witnesses, ..
         } = &mut self.known;
@@ -186,7 +182,7 @@ impl Gateways {
                 continue;
             }
             let witnesses = watched.witnesses.as_ref().and_then(|w| witnesses.get(w));
-            let turn = health.probe(outcome(probed), witnesses.unwrap_or(&nobody), now);
+            let turn = health.probe(probed.outcome.clone(), witnesses.unwrap_or(&nobody), now);
             news.extend(turn.map(|turn| turned(watched, &turn)));
         }
         self.stirred |= !news.is_empty();
@@ -465,23 +461,6 @@ fn probes(check: &HealthCheck, gateway: IpAddr) -> String {
         Probe::Tcp { port } => format!("TCP probes of port {port} of {to}"),
         Probe::Http { port, path, .. } => format!("HTTP probes of {path} at port {port} of {to}"),
         Probe::Arp => format!("neighbour probes of {to}"),
-    }
-}
-
-fn outcome(probed: &Probed) -> Outcome {
-    match &probed.outcome {
-        probe::Outcome::Answered { round_trip } => Outcome::Answered {
-            round_trip: *round_trip,
-        },
-        probe::Outcome::Lost { why, .. } => Outcome::Lost {
-            why: match why {
-                probe::Loss::Timeout => Loss::Timeout,
-                probe::Loss::Refused => Loss::Refused,
-                probe::Loss::Status(status) => Loss::Status(*status),
-                other => Loss::Other(other.to_string().into()),
-            },
-            waited: probed.target.check.timeout,
-        },
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::choose::Standing;
-use super::outcome::{Outcome, Streak};
+use super::outcome::{Streak, sent};
 use super::witness::Witnesses;
 use crate::model::document::HealthCheck;
+use crate::model::probed::Outcome;
 
 /// Each fall shortly after a return doubles the hold-down, up to so many times: to 16 of them.
 const MOST_DOUBLINGS: u32 = 4;
@@ -117,9 +118,13 @@ impl Health {
     }
 
     /// A probe is over. A lost one counts only if a witness was heard meanwhile; otherwise it may
-    /// be this node that is cut off, and counting starts again.
+    /// be this node that is cut off, and counting starts again. One that this node could not even
+    /// send is no evidence at all.
     pub fn probe(&mut self, outcome: Outcome, witnesses: &Witnesses, now: Instant) -> Option<Turn> {
-        let sent = outcome.sent(now);
+        if outcome.no_evidence().is_some() {
+            return None;
+        }
+        let sent = sent(&outcome, now);
         let before = self.sent.replace(sent).unwrap_or(sent);
         let probes = self.probes.clone()?;
         if self.link_down.is_some() {
@@ -247,5 +252,35 @@ impl Health {
     fn wavers(&self) -> bool {
         let answered = self.streak.as_ref().map(Streak::is_answered);
         self.probes.is_some() && answered != Some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::probed::Loss;
+
+    #[test]
+    fn what_this_node_could_not_send_neither_counts_nor_interrupts() {
+        let rules = Rules {
+            fall: 2,
+            rise: 1,
+            hold_down: Duration::ZERO,
+        };
+        let mut health = Health::watched(rules, "ICMP probes to 10.0.0.1");
+        let nobody = Witnesses::new([], 1);
+        let now = Instant::now();
+        let mut lost = |why| {
+            let lost = Outcome::Lost {
+                address: "10.0.0.1".parse().unwrap(),
+                why,
+                waited: Duration::ZERO,
+            };
+            health.probe(lost, &nobody, now)
+        };
+        assert_eq!(lost(Loss::Timeout), None);
+        assert_eq!(lost(Loss::Local("no socket".into())), None);
+        assert_eq!(lost(Loss::Local("no socket".into())), None);
+        assert!(matches!(lost(Loss::Timeout), Some(Turn::Fell(_))));
     }
 }

@@ -14,9 +14,9 @@ mod via;
 mod why;
 mod witness;
 
+pub use crate::model::probed::{Loss, Outcome};
 pub use choose::{Carry, Choice, Member, Question, Settings, Standing, Will, choose};
 pub use decide::{Decider, Decision, Set};
 pub use health::{Condition, Health, Rules, Turn};
-pub use outcome::{Loss, Outcome};
 pub use via::Via;
 pub use witness::Witnesses;

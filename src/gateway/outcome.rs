@@ -1,63 +1,13 @@
-//! What became of a probe, and of several in a row.
+//! What became of several probes in a row.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-/// What became of one probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was answered as the check wants it.
-    Answered {
-        /// From sending to the answer.
-        round_trip: Duration,
-    },
-    /// It was not.
-    Lost {
-        /// What went wrong.
-        why: Loss,
-        /// From sending until that was known.
-        waited: Duration,
-    },
-}
+use crate::model::probed::{Loss, Outcome};
 
-impl Outcome {
-    /// Whether it was answered.
-    pub fn is_answered(&self) -> bool {
-        matches!(self, Self::Answered { .. })
-    }
-
-    /// When its probe was sent.
-    pub(super) fn sent(&self, now: Instant) -> Instant {
-        let (Self::Answered { round_trip: ago } | Self::Lost { waited: ago, .. }) = self;
-        now.checked_sub(*ago).unwrap_or(now)
-    }
-}
-
-/// Why a probe counts as lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
-    /// Nothing came back in time.
-    Timeout,
-    /// The connection was refused.
-    Refused,
-    /// Something on the way, or this node, says that there is no way.
-    Unreachable,
-    /// An HTTP status that the check does not take as healthy.
-    Status(u16),
-    /// Something else, in words that can follow a colon.
-    Other(Box<str>),
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("timed out"),
-            Self::Refused => f.write_str("connection refused"),
-            Self::Unreachable => f.write_str("unreachable"),
-            Self::Status(status) => write!(f, "HTTP status {status}"),
-            Self::Other(words) => f.write_str(words),
-        }
-    }
+/// When the probe was sent that ended now like this.
+pub(super) fn sent(outcome: &Outcome, now: Instant) -> Instant {
+    let (Outcome::Answered { round_trip: ago } | Outcome::Lost { waited: ago, .. }) = outcome;
+    now.checked_sub(*ago).unwrap_or(now)
 }
 
 /// Probes in a row that were all answered, or all lost.
@@ -81,7 +31,7 @@ impl Streak {
                 let alike = streak.alike && same_loss(&streak.last, &outcome);
                 (streak.length.saturating_add(1), streak.began, alike)
             }
-            None => (1, outcome.sent(now), true),
+            None => (1, sent(&outcome, now), true),
         };
         Self {
             length,

@@ -16,6 +16,7 @@ pub mod numbers;
 pub mod policy;
 pub mod prefix;
 pub mod prefix_set;
+pub mod probed;
 pub mod route;
 pub mod selector;
 pub mod state;

@@ -39,7 +39,7 @@ pub(super) async fn probe(way: &Way, question: &Question) -> Result<(), Loss> {
         .header(USER_AGENT, concat!("srsync/", env!("CARGO_PKG_VERSION")))
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| Loss::Local(format!("cannot ask for {path}: {error}")))?;
+        .map_err(|error| Loss::Local(format!("cannot ask for {path}: {error}").into()))?;
     let stream = TokioIo::new(tcp::connect(way, *port).await?);
     let status = exchange(stream, request).await.map_err(broken)?;
     let (first, last) = question.expect_status;
@@ -79,19 +79,19 @@ async fn exchange(
 
 fn broken(error: hyper::Error) -> Loss {
     if error.is_parse_too_large() {
-        return Loss::Broken(format!("an HTTP head of more than {LONGEST_HEAD} bytes"));
+        return Loss::Broken(format!("an HTTP head of more than {LONGEST_HEAD} bytes").into());
     }
     if error.is_parse() {
-        return Loss::Broken("the answer is not HTTP".to_owned());
+        return Loss::Broken("the answer is not HTTP".into());
     }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return Loss::Broken("the connection was closed before an answer".to_owned());
+        return Loss::Broken("the connection was closed before an answer".into());
     }
     let source = error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>());
     match source.and_then(io::Error::raw_os_error) {
         Some(errno) => io::Error::from_raw_os_error(errno).into(),
-        None => Loss::Broken(error.to_string()),
+        None => Loss::Broken(error.to_string().into()),
     }
 }

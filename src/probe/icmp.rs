@@ -158,7 +158,7 @@ fn open_socket(family: Family) -> Result<(Socket, bool), Loss> {
         Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Err(Loss::Local(
             "may not send ICMP: that takes the capability CAP_NET_RAW, or this process's group in \
              the sysctl net.ipv4.ping_group_range"
-                .to_owned(),
+                .into(),
         )),
         Err(error) => Err(error.into()),
     }

@@ -8,7 +8,7 @@
 //! probed through the link it is to be used by. Only the kernel knows who answers to ARP, which is
 //! why this module may ask `kernel`, for [`crate::kernel::Neighbours`] and nothing else.
 //!
-//! - `way`: the link and the source of a probe. `outcome`: what came of it.
+//! - `way`: the link and the source of a probe. `outcome`: what the kernel's errors say of it.
 //! - `icmp`, `tcp`, `http`, `neighbour`: one kind each, for one address.
 
 mod http;
@@ -38,7 +38,7 @@ use icmp::Echo;
 use neighbour::Neighbourhood;
 use way::Way;
 
-pub use outcome::{Loss, Outcome};
+pub use crate::model::probed::{Loss, Outcome};
 
 /// New targets are spread over so much time, or over their interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(1);
@@ -200,11 +200,19 @@ fn place(target: &Target, within: Duration) -> Duration {
 
 /// Probes all addresses of a target, side by side.
 async fn round(lines: &mut [Line], patience: Duration) -> Outcome {
+    let start = Instant::now();
     let mut slowest = Duration::ZERO;
     for answer in all(lines.iter_mut().map(|line| line.probe(patience))).await {
         match answer {
             Ok(round_trip) => slowest = slowest.max(round_trip),
-            Err(lost) => return lost,
+            Err((address, why)) => {
+                let waited = start.elapsed();
+                return Outcome::Lost {
+                    address,
+                    why,
+                    waited,
+                };
+            }
         }
     }
     Outcome::Answered {
@@ -253,7 +261,7 @@ enum Kind {
 
 impl Line {
     /// How long the answer took, or what came instead of it.
-    async fn probe(&mut self, patience: Duration) -> Result<Duration, Outcome> {
+    async fn probe(&mut self, patience: Duration) -> Result<Duration, (IpAddr, Loss)> {
         let address = self.way.to();
         let start = Instant::now();
         let answer = match timeout(patience, self.ask()).await {
@@ -262,7 +270,7 @@ impl Line {
         };
         match answer {
             Ok(()) => Ok(start.elapsed()),
-            Err(why) => Err(Outcome::Lost { address, why }),
+            Err(why) => Err((address, why)),
         }
     }
 

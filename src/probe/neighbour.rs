@@ -59,7 +59,7 @@ impl Neighbourhood {
             link.map(ask).transpose()
         };
         let Some((link, known)) = self.kernel(asked).await? else {
-            return Err(Loss::Unreachable("it is not on any link".to_owned()));
+            return Err(Loss::Unreachable("it is not on any link".into()));
         };
         if known == Neighbour::Fixed {
             return Ok(());
@@ -77,7 +77,7 @@ impl Neighbourhood {
                         Family::V4 => "ARP",
                         Family::V6 => "neighbour discovery",
                     };
-                    return Err(Loss::Unreachable(format!("no answer to {protocol}")));
+                    return Err(Loss::Unreachable(format!("no answer to {protocol}").into()));
                 }
             }
         }
@@ -87,7 +87,7 @@ impl Neighbourhood {
     pub(super) fn silence(&self) -> Loss {
         match self.heard {
             true => Loss::Timeout,
-            false => Loss::Local("the kernel is too busy to tell its neighbours".to_owned()),
+            false => Loss::Local("the kernel is too busy to tell its neighbours".into()),
         }
     }
 
@@ -108,10 +108,10 @@ impl Neighbourhood {
         match answer.await {
             Ok(answer) => {
                 self.heard = true;
-                answer.map_err(|error| Loss::Local(in_words(&error)))
+                answer.map_err(|error| Loss::Local(in_words(&error).into()))
             }
             Err(_) => Err(Loss::Local(
-                "the kernel cannot be asked for its neighbours".to_owned(),
+                "the kernel cannot be asked for its neighbours".into(),
             )),
         }
     }

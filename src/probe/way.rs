@@ -54,9 +54,9 @@ impl Way {
                 self.link = Some(link.map_or_else(|| find(name), Ok)?);
                 Ok(())
             }
-            (None, IpAddr::V6(to)) if to.is_unicast_link_local() => Err(Loss::Local(format!(
-                "{to} may be on any link: the gateway needs an `interface`"
-            ))),
+            (None, IpAddr::V6(to)) if to.is_unicast_link_local() => Err(Loss::Local(
+                format!("{to} may be on any link: the gateway needs an `interface`").into(),
+            )),
             (None, _) => Ok(()),
         }
     }
@@ -77,7 +77,7 @@ impl Way {
         let bound = socket.bind(&self.on_link(source, 0).into());
         bound.map_err(|error| match error.raw_os_error() {
             Some(errno) if errno == Errno::EADDRNOTAVAIL as i32 => {
-                Loss::Local(format!("this node does not have the address {source}"))
+                Loss::Local(format!("this node does not have the address {source}").into())
             }
             _ => Loss::from(error),
         })
@@ -118,5 +118,5 @@ fn bind_device(socket: &SockRef<'_>, name: &InterfaceName) -> Result<(), Loss> {
 }
 
 fn no_interface(name: &InterfaceName) -> Loss {
-    Loss::Local(format!("there is no interface {name}"))
+    Loss::Local(format!("there is no interface {name}").into())
 }

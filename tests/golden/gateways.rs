@@ -119,7 +119,10 @@ impl Timeline {
             [_, "answers"] => Deed::Behave(who(), Behaviour::Answers(1)),
             [_, "times", "out"] => Deed::Behave(who(), Behaviour::Fails(Loss::Timeout)),
             [_, "refuses"] => Deed::Behave(who(), Behaviour::Fails(Loss::Refused)),
-            [_, "unreachable"] => Deed::Behave(who(), Behaviour::Fails(Loss::Unreachable)),
+            [_, "unreachable"] => {
+                let loss = Loss::Unreachable("no route to host".into());
+                Deed::Behave(who(), Behaviour::Fails(loss))
+            }
             [_, "status", status] => {
                 let status = Loss::Status(status.parse().unwrap());
                 Deed::Behave(who(), Behaviour::Fails(status))

@@ -60,7 +60,7 @@ fn what_a_router_says_to_be_unreachable_is_not_waited_for() {
         target.check.targets = vec![net.far.parse().unwrap()];
         let probing = Probing::start(&node, [target]);
         // Before it could time out.
-        let Outcome::Lost { address, why } = probing.next().outcome else {
+        let Outcome::Lost { address, why, .. } = probing.next().outcome else {
             panic!("answered");
         };
         assert_eq!(address.to_string(), net.far);

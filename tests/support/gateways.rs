@@ -244,7 +244,11 @@ impl Life {
             let took = Duration::from_millis(takes);
             let outcome = match why {
                 None => Outcome::Answered { round_trip: took },
-                Some(why) => Outcome::Lost { why, waited: took },
+                Some(why) => Outcome::Lost {
+                    address: *address,
+                    why,
+                    waited: took,
+                },
             };
             self.flying.push((self.now + takes, *address, outcome));
         }
