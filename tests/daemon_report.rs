@@ -18,9 +18,9 @@ use serde_json::Value;
 use srsync::model::{Labels, Names, Policy, State, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
-    Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth, GatewayStatus, Happening,
-    HappeningKind, Level, Pass, PassStatus, Published, RouteChange, Running, Selection,
-    SourceStatus, Style, Trigger,
+    Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth, GatewayStatus,
+    GatewayWill, Happening, HappeningKind, LastProbe, Level, Pass, PassStatus, ProbeOutcome,
+    Probing, Published, RoundTrip, RouteChange, Running, Selection, SourceStatus, Style, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -36,6 +36,27 @@ fn a_person_reads_how_the_daemon_is_before_its_routes() {
 }
 
 #[test]
+fn a_person_reads_how_the_gateways_are() {
+    let everything = everything();
+    let list = |published: &Published, detail| {
+        let mut text = Vec::new();
+        let style = Style {
+            colour: false,
+            detail,
+        };
+        published.gateways().write_text(&mut text, style).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    golden("gateways.txt", &list(&everything, Detail::Short));
+    golden("gateways-wide.txt", &list(&everything, Detail::Wide));
+    let nothing = Published::nothing("gw-1", &everything.policy, &everything.names);
+    assert_eq!(
+        list(&nothing, Detail::Short),
+        "No gateway is watched: no document that is in force here has a healthCheck.\n"
+    );
+}
+
+#[test]
 fn a_daemon_without_a_complete_pass_says_so() {
     let mut published = everything();
     let running = Arc::make_mut(&mut published.running);
@@ -45,6 +66,7 @@ fn a_daemon_without_a_complete_pass_says_so() {
     running.contested.clear();
     running.contested_routes = 0;
     running.gateways.clear();
+    running.isolated = false;
     running.sources.truncate(1);
     if let Some(pass) = &mut running.last_pass {
         pass.error = Some("nothing was changed: the kernel did not answer".to_owned());
@@ -83,6 +105,12 @@ fn all_that_a_daemon_shows_is_valid_by_the_schema() {
             assert!(errors.is_empty(), "{}", errors.join("\n"));
             assert_eq!(json.get("selected").is_some(), selection.is_some());
         }
+        let json = serde_json::to_value(published.gateways()).unwrap();
+        let errors: Vec<String> = validator
+            .iter_errors(&json)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{}", errors.join("\n"));
     }
 }
 
@@ -91,12 +119,20 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
     let schema = schema();
     let daemon = &json(&everything(), None)["daemon"];
     let list = |name: &str| daemon[name].as_array().unwrap().clone();
+    let probing = &daemon["gateways"][0]["probing"];
     for (name, shown) in [
         ("daemon", vec![daemon.clone()]),
         ("source", list("sources")),
         ("daemonPass", vec![daemon["lastPass"].clone()]),
         ("contested", list("contested")),
         ("gateway", list("gateways")),
+        (
+            "gatewayList",
+            vec![serde_json::to_value(everything().gateways()).unwrap()],
+        ),
+        ("probing", vec![probing.clone()]),
+        ("lastProbe", vec![probing["last"].clone()]),
+        ("roundTrip", vec![probing["roundTripSeconds"].clone()]),
         ("happening", list("recent")),
     ] {
         let documented = &schema["$defs"][name]["properties"];
@@ -132,6 +168,10 @@ fn every_field_of_a_daemon_is_described() {
         "source",
         "daemonPass",
         "gateway",
+        "gatewayList",
+        "probing",
+        "lastProbe",
+        "roundTrip",
         "contested",
         "happening",
     ] {
@@ -246,24 +286,9 @@ fn running(findings: Vec<Finding>) -> Running {
             changes: 0,
             error: Some("interrupted".to_owned()),
         }),
-        gateways: vec![
-            GatewayStatus {
-                gateway: "10.116.0.5".to_owned(),
-                health: GatewayHealth::Down,
-                since: Some(before(12)),
-                cause: Some("3 of 3 ICMP probes to 10.116.0.5 timed out over 3.0 s".to_owned()),
-                probes: Some("ICMP probes to 10.116.0.5".to_owned()),
-                documents: vec!["office".to_owned(), "partners".to_owned()],
-            },
-            GatewayStatus {
-                gateway: "10.116.0.9 dev eth1".to_owned(),
-                health: GatewayHealth::Unproven,
-                since: None,
-                cause: None,
-                probes: None,
-                documents: vec!["office".to_owned()],
-            },
-        ],
+        gateways: gateways(),
+        isolated: true,
+        last_switch: Some(before(12)),
         contested_routes: 2,
         contested: vec![
             ContestedRoute {
@@ -281,9 +306,98 @@ fn running(findings: Vec<Finding>) -> Running {
                 next_attempt: None,
             },
         ],
-        counters: Counters::default(),
+        counters: Counters {
+            failovers: 3,
+            ..Counters::default()
+        },
         recent: happenings(),
     }
+}
+
+/// One that fell, one that carries by hand, and one of which nothing is known.
+fn gateways() -> Vec<GatewayStatus> {
+    let probing = |outcome, result: &str, lost, micros: [u64; 4]| {
+        let [last, min, average, max] = micros.map(Duration::from_micros);
+        Probing {
+            sent: 4_711,
+            lost: 5,
+            last: Some(LastProbe {
+                time: before(1),
+                outcome,
+                result: result.to_owned(),
+            }),
+            recent: 32,
+            recent_lost: lost,
+            round_trip: Some(RoundTrip {
+                last,
+                min,
+                average,
+                max,
+            }),
+            ..Probing::default()
+        }
+    };
+    let down = GatewayStatus {
+        gateway: "10.116.0.5".to_owned(),
+        address: "10.116.0.5".parse().unwrap(),
+        interface: None,
+        health: GatewayHealth::Down,
+        since: Some(before(12)),
+        cause: Some("3 of 3 ICMP probes to 10.116.0.5 timed out over 3.0 s".to_owned()),
+        probes: Some("ICMP probes to 10.116.0.5".to_owned()),
+        probing: Some(probing(
+            ProbeOutcome::Lost,
+            "timed out",
+            15,
+            [420, 87, 1_234, 23_456],
+        )),
+        record: None,
+        carries: false,
+        routes: 0,
+        flaps: 2,
+        hold_down: Duration::from_secs(40),
+        will: GatewayWill::Auto,
+        by_hand: None,
+        documents: vec!["office".to_owned(), "partners".to_owned()],
+    };
+    let drained = GatewayStatus {
+        gateway: "10.116.0.9 dev eth1".to_owned(),
+        address: "10.116.0.9".parse().unwrap(),
+        interface: Some("eth1".to_owned()),
+        health: GatewayHealth::Up,
+        since: Some(before(7_200)),
+        cause: None,
+        probes: Some("ICMP probes to 10.116.0.9".to_owned()),
+        probing: Some(probing(
+            ProbeOutcome::Answered,
+            "answered",
+            0,
+            [310, 290, 305, 350],
+        )),
+        carries: true,
+        routes: 2,
+        flaps: 0,
+        hold_down: Duration::from_secs(10),
+        will: GatewayWill::Drained,
+        by_hand: Some("kernel update, by user 0".to_owned()),
+        documents: vec!["office".to_owned()],
+        ..down.clone()
+    };
+    let unproven = GatewayStatus {
+        gateway: "10.116.0.13".to_owned(),
+        address: "10.116.0.13".parse().unwrap(),
+        interface: None,
+        health: GatewayHealth::Unproven,
+        since: None,
+        probes: None,
+        probing: None,
+        carries: false,
+        routes: 0,
+        will: GatewayWill::Auto,
+        by_hand: None,
+        ..drained.clone()
+    };
+    vec![down, drained, unproven]
 }
 
 fn sources() -> Vec<SourceStatus> {

@@ -1,27 +1,30 @@
 //! The gateways that documents want watched: what probes say of them, and which of them carry.
 //!
 //! Owns the memory between two decisions; the decisions themselves are `gateway`'s, and pure. Probes
-//! run elsewhere and come in as events.
+//! run elsewhere and come in as events. What is shown of it is made in `status`.
+
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::journal::News;
+use super::time;
 use crate::gateway::{
-    Carry, Condition, Decider, Decision, Health, Member, Rules, Set, Settings, Turn, Via, Will,
-    Witnesses,
+    Carry, Decider, Decision, Health, Member, Rules, Set, Settings, Turn, Via, Will, Witnesses,
 };
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
     Document, DocumentId, Family, Gateway, InterfaceName, Metric, NextHopKind, Observed, RouteKey,
-    Standby, Steer, Steering, TableId, Target as Way, Timestamp,
+    Standby, Steer, Steering, TableId, Target as Way,
 };
 use crate::plan::{self, Inputs, Reach, objects};
 use crate::probe::{Probed, Target};
-use crate::report::{GatewayHealth, GatewayStatus, HappeningKind, Level};
+use crate::report::{HappeningKind, Level, ProbeRecord};
 
 /// For a gateway without a check of its own beside others that have one.
 const HOLD_DOWN: Duration = Duration::from_secs(10);
@@ -30,6 +33,8 @@ const HOLD_DOWN: Duration = Duration::from_secs(10);
 pub(super) struct Gateways {
     probes: watch::Sender<BTreeSet<Target>>,
     known: Known,
+    /// What probes of gateways came to, for whoever asks.
+    records: BTreeMap<Target, Arc<ProbeRecord>>,
     /// Gateways that this node cannot even ask, said once.
     unasked: BTreeSet<IpAddr>,
     /// How this node could use them, while the documents in force are those of the last decision.
@@ -71,6 +76,8 @@ struct Witnessed {
 pub(super) struct Steered {
     pub(super) steering: Steering,
     pub(super) news: Vec<News>,
+    /// How often the traffic of a document goes another way by it.
+    pub(super) switches: u64,
 }
 
 /// Whether somebody wants the gateways of this document watched.
@@ -90,6 +97,7 @@ impl Gateways {
         Self {
             probes,
             known: Known::default(),
+            records: BTreeMap::new(),
             unasked: BTreeSet::new(),
             reaches: None,
             stirred: false,
@@ -112,47 +120,12 @@ impl Gateways {
         self.next
     }
 
-    /// How each gateway is, for people.
-    pub(super) fn status(
-        &self,
-        documents: &[Document],
-        time: Timestamp,
-        now: Instant,
-    ) -> Vec<GatewayStatus> {
-        let ago = |since: Instant| {
-            let ago = now.saturating_duration_since(since).as_millis();
-            let ago = u64::try_from(ago).unwrap_or(u64::MAX);
-            Timestamp::from_millis(time.millis().saturating_sub(ago))
-        };
-        let status = |(watched, health): (&Watched, &Health)| {
-            let (health, since, cause) = match health.condition() {
-                Condition::Unproven => (GatewayHealth::Unproven, None, None),
-                Condition::Up { since } => (GatewayHealth::Up, Some(ago(since)), None),
-                Condition::Down { since, cause } => (
-                    GatewayHealth::Down,
-                    Some(ago(since)),
-                    Some(cause.to_string()),
-                ),
-            };
-            let wanting = documents.iter().filter(|document| watched.is_of(document));
-            GatewayStatus {
-                gateway: watched.via().to_string(),
-                health,
-                since,
-                cause,
-                probes: watched
-                    .check
-                    .as_ref()
-                    .map(|check| probes(check, watched.address)),
-                documents: wanting.map(|document| document.id.to_string()).collect(),
-            }
-        };
-        self.known.healths.iter().map(status).collect()
-    }
-
     /// A probe has ended. Returns what is new by that; if anything is, it is time to steer.
     pub(super) fn probed(&mut self, probed: &Probed, now: Instant) -> Vec<News> {
         let gateway = probed.target.gateway;
+        if let Some(record) = self.records.get(&*probed.target) {
+            record.note(&probed.outcome, time());
+        }
         // What goes wrong on this node says nothing about the gateway: no evidence, either way.
         if let Some(why) = probed.outcome.no_evidence() {
             if self.unasked.insert(gateway) {
@@ -240,8 +213,13 @@ impl Gateways {
     }
 
     /// Asks for the probes of everything that is watched.
-    fn ask(&self) {
-        let gateways = self.known.healths.keys().filter_map(Watched::target);
+    fn ask(&mut self) {
+        let before = std::mem::take(&mut self.records);
+        for target in self.known.healths.keys().filter_map(Watched::target) {
+            let record = before.get(&target).cloned().unwrap_or_default();
+            self.records.insert(target, record);
+        }
+        let gateways = self.records.keys().cloned();
         let witnesses = self.known.witnesses.keys().flat_map(Witnessed::targets);
         let targets: BTreeSet<Target> = gateways.chain(witnesses).collect();
         self.probes.send_if_modified(|wanted| {
@@ -290,16 +268,8 @@ impl Work<'_> {
                 let Some(gateway) = gateway.filter(|g| Family::of(&g.address) == family) else {
                     continue;
                 };
-                let watched = Watched {
-                    address: gateway.address,
-                    interface: gateway.interface.clone(),
-                    source: document
-                        .source
-                        .filter(|source| Family::of(source) == family),
-                    check: gateway.check.clone(),
-                    table: document.table.unwrap_or(inputs.policy.table),
-                    witnesses: witnessed.clone(),
-                };
+                let table = inputs.policy.table;
+                let watched = Watched::of(document, gateway, table, witnessed.as_ref());
                 listings.push((reach.gateway, self.member(watched, reach, gateway)));
             }
             if !listings.is_empty() {
@@ -367,6 +337,7 @@ impl Work<'_> {
         let decision = decider.decide(&set, self.now);
         self.known.deciders.insert(key, decider);
         self.steered.news.extend(switched(document, &decision));
+        self.steered.switches += u64::from(decision.why.is_some());
         self.next = [self.next, decision.next].into_iter().flatten().min();
         let steer = steer(&decision, listings);
         self.steered
@@ -376,22 +347,29 @@ impl Work<'_> {
 }
 
 impl Watched {
+    /// A gateway as a document wants it watched; `table` is that of documents that name none.
+    fn of(
+        document: &Document,
+        gateway: &Gateway,
+        table: TableId,
+        witnesses: Option<&Witnessed>,
+    ) -> Self {
+        let of_family = |source: &IpAddr| Family::of(source) == Family::of(&gateway.address);
+        Self {
+            address: gateway.address,
+            interface: gateway.interface.clone(),
+            source: document.source.filter(of_family),
+            check: gateway.check.clone(),
+            table: document.table.unwrap_or(table),
+            witnesses: witnesses.cloned(),
+        }
+    }
+
     fn via(&self) -> Via {
         Via {
             address: self.address,
             interface: self.interface.clone(),
         }
-    }
-
-    /// Whether the document wants just this.
-    fn is_of(&self, document: &Document) -> bool {
-        let gateways = listed(document).into_iter().flat_map(|listed| &listed.list);
-        let is_this = |gateway: &Gateway| {
-            gateway.address == self.address
-                && gateway.interface == self.interface
-                && gateway.check == self.check
-        };
-        is_watched(document) && gateways.into_iter().any(is_this)
     }
 
     /// Whether this is what a probe was about: asked a thousand times a second, so nothing is copied.

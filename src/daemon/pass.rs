@@ -60,6 +60,10 @@ impl Daemon {
         let observed = observed.map_err(SyncError::Before)?;
         let steered = self.gateways.steer(&self.wanted.inputs(), &observed, now);
         self.wanted.steering = steered.steering;
+        if steered.switches > 0 {
+            self.running.counters.failovers += steered.switches;
+            self.running.last_switch = Some(time());
+        }
         steered.news.into_iter().for_each(|news| self.tell(news));
         let inputs = self.wanted.inputs();
         let planned = sync::planned(&inputs, observed);
@@ -235,8 +239,10 @@ impl Daemon {
             })
             .collect();
         self.running.contested = contested;
-        let documents = &self.wanted.snapshot.documents;
-        self.running.gateways = self.gateways.status(documents, now, Instant::now());
+        let inputs = self.wanted.inputs();
+        let moment = (now, Instant::now());
+        self.running.gateways = self.gateways.status(&inputs, &self.published, moment);
+        self.running.isolated = self.gateways.isolated();
         self.running.now = now;
         self.running.recent = self.journal.recent();
         let published = Published {

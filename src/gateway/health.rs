@@ -183,7 +183,7 @@ impl Health {
     fn fall(&mut self, cause: Arc<str>, now: Instant) -> Turn {
         if let Condition::Up { since } = self.condition {
             let lasted = now.saturating_duration_since(since);
-            let shortly = self.fell_before && lasted < self.penalty() * QUIET;
+            let shortly = self.fell_before && lasted < self.damped_hold_down() * QUIET;
             self.doublings = match shortly {
                 true => (self.doublings + 1).min(MOST_DOUBLINGS),
                 false => 0,
@@ -205,8 +205,13 @@ impl Health {
         }
     }
 
+    /// How often it fell shortly after a return, as far as that counts.
+    pub fn flaps(&self) -> u32 {
+        self.doublings
+    }
+
     /// The hold-down with what flapping added to it.
-    fn penalty(&self) -> Duration {
+    pub fn damped_hold_down(&self) -> Duration {
         self.rules.hold_down.saturating_mul(1 << self.doublings)
     }
 
@@ -237,7 +242,7 @@ impl Health {
             Condition::Unproven => Standing::Settled,
             Condition::Up { .. } if self.wavers() => Standing::Working { settles: None },
             Condition::Up { since } => {
-                let settles = *since + self.penalty();
+                let settles = *since + self.damped_hold_down();
                 match settles <= now {
                     true => Standing::Settled,
                     false => Standing::Working {

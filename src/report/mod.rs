@@ -6,6 +6,8 @@
 
 mod changes;
 mod counted;
+mod gateway;
+mod gateway_text;
 mod happening;
 mod json;
 mod route;
@@ -18,11 +20,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use changes::Changed;
+pub use gateway::{
+    GatewayHealth, GatewayList, GatewayStatus, GatewayWill, LastProbe, ProbeOutcome, ProbeRecord,
+    Probing, RoundTrip,
+};
 pub use happening::{Happening, HappeningKind, HappeningText, Level, RouteChange};
 pub use route::RouteText;
 pub use running::{
-    Condition, ContestedRoute, Counters, Finding, GatewayHealth, GatewayStatus, Histogram,
-    PassStatus, Published, Running, SourceStatus, Trigger,
+    Condition, ContestedRoute, Counters, Finding, Histogram, PassStatus, Published, Running,
+    SourceStatus, Trigger,
 };
 pub use selection::Selection;
 pub use text::{Detail, Style, plural};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Action, Happening, Kind, Pass, Report, Selection};
+use super::{Action, GatewayStatus, Happening, Kind, Pass, Report, Selection};
 use crate::model::{Document, FileName, Labels, Names, Policy, Steering, Timestamp};
 use crate::plan::{Inputs, Objects, Plan, ReasonCode, Removals};
 
@@ -117,6 +117,11 @@ pub struct Running {
     pub last_pass: Option<PassStatus>,
     /// The gateways that are watched.
     pub gateways: Vec<GatewayStatus>,
+    /// Whether this node reaches none of the witnesses of a document.
+    pub isolated: bool,
+    /// When the traffic of a document last went another way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_switch: Option<Timestamp>,
     /// How many routes somebody keeps undoing.
     pub contested_routes: usize,
     /// The first hundred of them.
@@ -195,7 +200,7 @@ pub struct PassStatus {
     /// When it ended.
     pub ended: Timestamp,
     /// How long it took.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
+    #[serde(rename = "seconds", serialize_with = "super::gateway::seconds")]
     pub took: Duration,
     /// What made it happen.
     pub trigger: Trigger,
@@ -204,10 +209,6 @@ pub struct PassStatus {
     /// Why it could not be completed, if it could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-}
-
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// What makes a pass happen.
@@ -260,49 +261,6 @@ impl Trigger {
     }
 }
 
-/// A gateway that is watched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayStatus {
-    /// Its address, with its link where a document names one: `10.0.0.1 dev eth0`.
-    pub gateway: String,
-    /// Whether it works.
-    pub health: GatewayHealth,
-    /// Since when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// The evidence against it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    /// What is sent to it: `ICMP probes to 10.0.0.1`. Absent where only its link is looked at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probes: Option<String>,
-    /// The documents that want it watched.
-    pub documents: Vec<String>,
-}
-
-/// Whether a gateway works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum GatewayHealth {
-    /// It does.
-    Up,
-    /// It is taken to: nothing has proven it yet.
-    Unproven,
-    /// It does not.
-    Down,
-}
-
-impl GatewayHealth {
-    /// The word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Up => "Up",
-            Self::Unproven => "Unproven",
-            Self::Down => "Down",
-        }
-    }
-}
-
 /// A route that somebody keeps undoing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -342,36 +300,81 @@ pub struct Counters {
     pub source_changes: u64,
     /// Reloads on demand.
     pub reloads: u64,
+    /// Times that the traffic of a document went another way, or lost its last gateway.
+    pub failovers: u64,
 }
 
 /// Durations by size.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// For each of [`Histogram::BOUNDS`], how many were at most that long and longer than the one
-    /// before; the last counts all that were longer.
-    pub buckets: [u64; Histogram::BOUNDS.len() + 1],
+    bounds: &'static Bounds,
+    /// For each of the bounds, how many were at most that long and longer than the one before; the
+    /// last counts all that were longer.
+    buckets: [u64; BUCKETS + 1],
     /// All together, in seconds.
     pub sum: f64,
 }
 
+const BUCKETS: usize = 11;
+type Bounds = [f64; BUCKETS];
+
+/// A pass.
+const PASSES: Bounds = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+/// An answer: from the same switch to the other side of the world.
+const ROUND_TRIPS: Bounds = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0,
+];
+
+impl Default for Histogram {
+    /// For the durations of passes: 1 ms to 2.5 s.
+    fn default() -> Self {
+        Self::new(&PASSES)
+    }
+}
+
 impl Histogram {
-    /// Upper bounds of the buckets, in seconds.
-    pub const BOUNDS: [f64; 11] = [
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    ];
+    /// For the round trips of probes: 100 µs to 1 s.
+    pub fn of_round_trips() -> Self {
+        Self::new(&ROUND_TRIPS)
+    }
+
+    fn new(bounds: &'static Bounds) -> Self {
+        Self {
+            bounds,
+            buckets: [0; BUCKETS + 1],
+            sum: 0.0,
+        }
+    }
 
     /// Counts a duration.
     pub fn observe(&mut self, duration: Duration) {
         let seconds = duration.as_secs_f64();
-        let bucket = Self::BOUNDS.partition_point(|bound| *bound < seconds);
+        let bucket = self.bounds.partition_point(|bound| *bound < seconds);
         if let Some(count) = self.buckets.get_mut(bucket) {
             *count += 1;
         }
         self.sum += seconds;
     }
 
+    /// Counts what another one of the same bounds has counted.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *count += more;
+        }
+        self.sum += other.sum;
+    }
+
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    /// Upper bounds in seconds, the last of them infinite, each with how many were longer than the
+    /// one before and at most that long.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.buckets)
     }
 }

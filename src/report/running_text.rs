@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style as Paint};
 
+use super::gateway_text::GatewayTable;
 use super::text::{colour, plural};
-use super::{
-    Condition, ContestedRoute, Finding, GatewayHealth, PassStatus, Running, SourceStatus, Style,
-};
+use super::{Condition, ContestedRoute, Finding, PassStatus, Running, SourceStatus, Style};
 use crate::model::Timestamp;
 
 /// Displays everything about a daemon but its routes.
@@ -128,29 +127,22 @@ impl RunningText<'_> {
 
     fn gateways(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gateways = &self.running.gateways;
-        let width = gateways.iter().map(|gateway| gateway.gateway.len()).max();
-        let Some(width) = width else {
-            return Ok(());
-        };
-        self.heading(f, "Gateways")?;
-        for gateway in gateways {
-            let paint = match gateway.health {
-                GatewayHealth::Up => colour(AnsiColor::Green),
-                GatewayHealth::Unproven => Paint::new(),
-                GatewayHealth::Down => colour(AnsiColor::Red),
-            };
-            let health = format!("{:8}", gateway.health.name());
-            let health = self.style.paint(paint, &health);
-            write!(f, "  {:width$}   {health}", gateway.gateway)?;
-            if let Some(since) = gateway.since {
-                write!(f, "   since {}", self.ago(since))?;
-            }
-            if let Some(cause) = &gateway.cause {
-                write!(f, ": {cause}")?;
-            }
-            writeln!(f, "   {}", gateway.documents.join(", "))?;
+        if self.running.isolated {
+            let head = self.style.paint(colour(AnsiColor::Red), "Isolated:");
+            let what = "no witness answers; nothing is switched until one does";
+            writeln!(f, "{head} {what}\n")?;
         }
-        writeln!(f)
+        if gateways.is_empty() {
+            return Ok(());
+        }
+        self.heading(f, "Gateways")?;
+        let table = GatewayTable {
+            gateways,
+            now: self.running.now,
+            style: self.style,
+            indent: "  ",
+        };
+        writeln!(f, "{table}")
     }
 
     fn contested(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -233,7 +225,7 @@ fn column<'a>(
 }
 
 /// Whole seconds, in the two largest units: `3days 4h`.
-fn brief(duration: Duration) -> String {
+pub(super) fn brief(duration: Duration) -> String {
     let seconds = Duration::from_secs(duration.as_secs());
     let text = humantime::format_duration(seconds).to_string();
     let units: Vec<&str> = text.split(' ').take(2).collect();

@@ -1,17 +1,24 @@
 //! Metrics, in the text form of OpenMetrics, made from what is published at the moment they are
 //! asked for. `docs/metrics.md` says what each means, and a test holds it equal to this.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text::encode};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet, text::encode,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::now;
 use crate::model::{State, Timestamp};
-use crate::report::{Action, Condition, Counters, Histogram, Published, Report, Running};
+use crate::report::{
+    Action, Condition, Counters, GatewayHealth, GatewayStatus, Histogram, ProbeRecord, Probing,
+    Published, Report, Running,
+};
 
 /// The media type of the text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +43,8 @@ impl Collector for Scrape {
         self.0.report(None, |report| families.routes(report))?;
         families.passes(running)?;
         families.changes(&running.counters)?;
+        families.switching(running)?;
+        families.gateways(&Seen::all(running))?;
         families.sources(running)
     }
 }
@@ -198,6 +207,155 @@ impl Families<'_> {
     }
 }
 
+/// One gateway on one link: however many documents want it watched, and however differently, there is
+/// one set of series for it.
+struct Seen<'a> {
+    labels: Vec<(&'static str, String)>,
+    up: bool,
+    routes: usize,
+    /// Nothing where only its link is looked at.
+    probing: Option<Probing>,
+    /// What is in that already: the same probes serve several documents.
+    records: Vec<&'a Arc<ProbeRecord>>,
+}
+
+impl<'a> Seen<'a> {
+    fn all(running: &'a Running) -> Vec<Self> {
+        let mut seen: BTreeMap<(IpAddr, Option<&str>), Self> = BTreeMap::new();
+        for gateway in &running.gateways {
+            let key = (gateway.address, gateway.interface.as_deref());
+            seen.entry(key)
+                .or_insert_with(|| Self::of(gateway))
+                .add(gateway);
+        }
+        seen.into_values().collect()
+    }
+
+    fn of(gateway: &GatewayStatus) -> Self {
+        let interface = gateway.interface.iter();
+        let interface = interface.map(|name| ("interface", name.clone()));
+        let address = ("gateway", gateway.address.to_string());
+        Self {
+            labels: [address].into_iter().chain(interface).collect(),
+            up: true,
+            routes: 0,
+            probing: None,
+            records: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, gateway: &'a GatewayStatus) {
+        self.up &= gateway.health != GatewayHealth::Down;
+        self.routes += gateway.routes;
+        let Some(probing) = &gateway.probing else {
+            return;
+        };
+        if let Some(record) = &gateway.record {
+            if self.records.iter().any(|known| Arc::ptr_eq(known, record)) {
+                return;
+            }
+            self.records.push(record);
+        }
+        match &mut self.probing {
+            None => self.probing = Some(probing.clone()),
+            Some(sum) => {
+                sum.sent += probing.sent;
+                sum.lost += probing.lost;
+                sum.round_trips.add(&probing.round_trips);
+            }
+        }
+    }
+}
+
+impl Families<'_> {
+    fn switching(&mut self, running: &Running) -> fmt::Result {
+        self.counter(
+            (
+                "srsync_failovers",
+                "Times that the traffic of a document went another way.",
+            ),
+            running.counters.failovers,
+        )?;
+        self.gauges_without_label(
+            (
+                "srsync_last_switch_timestamp_seconds",
+                "When the traffic of a document last went another way.",
+            ),
+            running.last_switch.map(seconds),
+        )?;
+        self.gauge(
+            (
+                "srsync_isolated",
+                "Whether this node reaches none of the witnesses of a document.",
+            ),
+            number(running.isolated),
+        )
+    }
+
+    fn gateways(&mut self, seen: &[Seen<'_>]) -> fmt::Result {
+        self.gauges_of(
+            ("srsync_gateway_up", "Whether a gateway counts as working."),
+            seen.iter().map(|one| (&one.labels, number(one.up))),
+        )?;
+        self.gauges_of(
+            ("srsync_gateway_routes", "Routes that lead to a gateway."),
+            seen.iter().map(|one| (&one.labels, one.routes)),
+        )?;
+        let probed = || {
+            let both = |one: &'_ Seen<'_>| Some((one.labels.clone(), one.probing.clone()?));
+            seen.iter().filter_map(both)
+        };
+        self.counters_of(
+            ("srsync_gateway_probes", "Probes that are over."),
+            probed().map(|(labels, probing)| (labels, probing.sent)),
+        )?;
+        self.counters_of(
+            (
+                "srsync_gateway_probes_lost",
+                "Probes without a good answer.",
+            ),
+            probed().map(|(labels, probing)| (labels, probing.lost)),
+        )?;
+        let name = "srsync_gateway_round_trip_seconds";
+        let help = "How long answered probes took.";
+        let kind = MetricType::Histogram;
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, probing) in probed() {
+            write_histogram(family.encode_family(&labels)?, &probing.round_trips)?;
+        }
+        Ok(())
+    }
+
+    fn gauges_of<'l, V: EncodeGaugeValue>(
+        &mut self,
+        (name, help): Name,
+        values: impl IntoIterator<Item = (&'l Vec<(&'static str, String)>, V)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            family.encode_family(labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn counters_of(
+        &mut self,
+        (name, help): Name,
+        values: impl IntoIterator<Item = (Vec<(&'static str, String)>, u64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            let mut one = family.encode_family(&labels)?;
+            one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+}
+
 /// How each kind of metric is written.
 impl Families<'_> {
     fn info(&mut self, (name, help): Name, label: (&str, &str)) -> fmt::Result {
@@ -267,13 +425,16 @@ impl Families<'_> {
     }
 
     fn histogram(&mut self, (name, help): Name, histogram: &Histogram) -> fmt::Result {
-        let mut family = self
+        let family = self
             .0
             .encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = Histogram::BOUNDS.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
-        family.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count(), &buckets, None)
+        write_histogram(family, histogram)
     }
+}
+
+fn write_histogram(mut metric: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
+    let buckets: Vec<(f64, u64)> = histogram.buckets().collect();
+    metric.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count(), &buckets, None)
 }
 
 /// 1 for yes, 0 for no.

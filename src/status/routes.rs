@@ -15,12 +15,13 @@ use super::body::{self, Body};
 use super::query::Query;
 use super::{Caller, Feed, Request, events, metrics, now};
 use crate::model::{State, Timestamp};
-use crate::report::{Detail, Published, Running, Selection, Style};
+use crate::report::{Detail, Probing, Published, Running, Selection, Style};
 
 /// Where something is answered, and what.
-const PATHS: [(&str, &str); 7] = [
+const PATHS: [(&str, &str); 8] = [
     ("/", "the status as a page"),
     ("/status", "the status, for programs and people"),
+    ("/gateways", "the gateways that are watched"),
     ("/events", "what happened and what happens, line by line"),
     ("/metrics", "metrics, as OpenMetrics text"),
     ("/healthz", "whether the daemon is alive"),
@@ -32,6 +33,8 @@ const PATHS: [(&str, &str); 7] = [
 ];
 /// What only looks.
 const READS: &str = "GET, HEAD";
+/// The names of the query of `/gateways`.
+const FORM_NAMES: [&str; 2] = ["output", "color"];
 /// The names of the query of `/status`.
 const STATUS_NAMES: [&str; 5] = ["output", "color", "limit", "state", "filter"];
 
@@ -96,6 +99,7 @@ impl Routes {
         match path {
             "/" => page(),
             "/status" => self.status(query, request.headers()),
+            "/gateways" => self.gateways(query),
             "/events" => self.events(query),
             "/metrics" => self.metrics(),
             "/healthz" => self.health(),
@@ -104,7 +108,7 @@ impl Routes {
     }
 
     fn published(&self) -> Arc<Published> {
-        self.feed.published.borrow().clone()
+        self.feed.published.borrow().clone().fresh()
     }
 
     fn health(&self) -> Reply {
@@ -140,6 +144,21 @@ impl Routes {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the metrics cannot be written",
             ),
+        }
+    }
+
+    fn gateways(&self, query: Option<&str>) -> Reply {
+        let form = Query::parse(query, &FORM_NAMES).and_then(|query| form(&query));
+        let form = match form {
+            Ok(form) => form,
+            Err(why) => return text(StatusCode::BAD_REQUEST, why),
+        };
+        // It is asked for at this moment, and that is the moment it is of.
+        let published = as_of(now(), &self.published());
+        let mut bytes = Vec::new();
+        match write_gateways(&published, form, &mut bytes) {
+            Ok(()) => reply(StatusCode::OK, form.content_type(), body::whole(bytes)),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
@@ -221,21 +240,23 @@ impl Form {
     }
 }
 
-fn status_query(query: Option<&str>) -> Result<(Form, Option<Selection>), String> {
-    let query = Query::parse(query, &STATUS_NAMES)?;
+fn form(query: &Query) -> Result<Form, String> {
     let colour = query.switch("color", false)?;
     let style = |detail| Form::Text(Style { colour, detail });
-    let form = match query.text("output") {
-        None | Some("json") => Form::Json,
-        Some("yaml") => Form::Yaml,
-        Some("text") => style(Detail::Short),
-        Some("wide") => style(Detail::Wide),
-        Some(other) => {
-            return Err(format!(
-                "`output` must be text, wide, json or yaml, not `{other}`"
-            ));
-        }
-    };
+    match query.text("output") {
+        None | Some("json") => Ok(Form::Json),
+        Some("yaml") => Ok(Form::Yaml),
+        Some("text") => Ok(style(Detail::Short)),
+        Some("wide") => Ok(style(Detail::Wide)),
+        Some(other) => Err(format!(
+            "`output` must be text, wide, json or yaml, not `{other}`"
+        )),
+    }
+}
+
+fn status_query(query: Option<&str>) -> Result<(Form, Option<Selection>), String> {
+    let query = Query::parse(query, &STATUS_NAMES)?;
+    let form = form(&query)?;
     let selection = Selection {
         limit: query.number("limit")?,
         state: query.text("state").map(state).transpose()?,
@@ -279,6 +300,18 @@ fn write(
     })
 }
 
+fn write_gateways(published: &Published, form: Form, mut out: &mut dyn Write) -> io::Result<()> {
+    let gateways = published.gateways();
+    match form {
+        Form::Text(style) => gateways.write_text(out, style),
+        Form::Json => {
+            serde_json::to_writer_pretty(&mut out, &gateways)?;
+            writeln!(out)
+        }
+        Form::Yaml => serde_yaml::to_io_writer(&mut out, &gateways).map_err(io::Error::other),
+    }
+}
+
 fn as_of(now: Timestamp, published: &Published) -> Published {
     let running = Running {
         now,
@@ -290,7 +323,7 @@ fn as_of(now: Timestamp, published: &Published) -> Published {
     }
 }
 
-/// A name for what is answered to this query as long as nothing is published anew.
+/// A name for what is answered to this query as long as there is nothing new.
 fn tag(published: &Published, query: Option<&str>) -> String {
     let running = &published.running;
     let mut hasher = DefaultHasher::new();
@@ -299,6 +332,12 @@ fn tag(published: &Published, query: Option<&str>) -> String {
     running.counters.durations.count().hash(&mut hasher);
     let newest = running.recent.last().map(|newest| newest.sequence);
     newest.hash(&mut hasher);
+    // Probes end all the time, without a copy for each.
+    let probed = running.gateways.iter().flat_map(|gateway| &gateway.probing);
+    let last = |probing: &Probing| probing.last.as_ref().map(|last| last.time);
+    for probing in probed {
+        (probing.sent, last(probing)).hash(&mut hasher);
+    }
     format!("\"{:016x}\"", hasher.finish())
 }
 

@@ -12,6 +12,7 @@
 
 mod clients;
 mod events;
+mod gateways;
 mod hostile;
 mod listeners;
 mod metrics;

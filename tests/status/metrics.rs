@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Daemon;
-use super::node::{published, with};
+use super::node::{gateway, published, with};
+use srsync::report::GatewayHealth;
 
 async fn scrape(daemon: &Daemon) -> String {
     let reply = daemon.get("/metrics").await.is(200);
@@ -25,9 +26,15 @@ fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
             _ => "",
         };
         let full = format!("{name}{ending}");
-        let begin = format!("{full}{{");
+        // Those of a histogram have one more label, `le`, which belongs to the kind.
+        let begin = match kind {
+            "histogram" => format!("{full}_count{{"),
+            _ => format!("{full}{{"),
+        };
         let samples = text.lines().filter_map(|line| line.strip_prefix(&begin));
-        let labels = samples.map(|sample| sample.split('=').next().unwrap().to_owned());
+        // No value in these tests has a comma in it.
+        let labels = samples.flat_map(|sample| sample.split(','));
+        let labels = labels.map(|label| label.split('=').next().unwrap().to_owned());
         (full, (kind.to_owned(), labels.collect()))
     };
     types.map(family).collect()
@@ -85,6 +92,18 @@ async fn the_numbers_are_those_of_the_daemon() {
         "srsync_route_failures_total{reason=\"GatewayNotConnected\"} 1",
         "srsync_route_failures_total{reason=\"Kernel\"} 0",
         "srsync_drift_repaired_total 1",
+        "srsync_failovers_total 2",
+        "srsync_last_switch_timestamp_seconds 4102444800.8",
+        "srsync_isolated 0",
+        "srsync_gateway_up{gateway=\"10.116.0.5\"} 1",
+        "srsync_gateway_up{gateway=\"10.116.0.6\",interface=\"eth1\"} 1",
+        "srsync_gateway_routes{gateway=\"10.116.0.5\"} 2",
+        "srsync_gateway_probes_total{gateway=\"10.116.0.5\"} 2",
+        "srsync_gateway_probes_lost_total{gateway=\"10.116.0.5\"} 1",
+        "srsync_gateway_round_trip_seconds_bucket{le=\"0.00025\",gateway=\"10.116.0.5\"} 0",
+        "srsync_gateway_round_trip_seconds_bucket{le=\"0.0005\",gateway=\"10.116.0.5\"} 1",
+        "srsync_gateway_round_trip_seconds_bucket{le=\"+Inf\",gateway=\"10.116.0.5\"} 1",
+        "srsync_gateway_round_trip_seconds_count{gateway=\"10.116.0.5\"} 1",
         "srsync_contested_routes 1",
         "srsync_source_valid{path=\"/etc/srsync/routes \\\"new\\\"\"} 1",
         "srsync_source_documents{path=\"/etc/srsync/routes \\\"new\\\"\"} 2",
@@ -104,4 +123,29 @@ async fn a_daemon_without_a_pass_says_nothing_about_the_last() {
     let text = scrape(&daemon).await;
     assert!(!text.contains("\nsrsync_last_pass_success "), "{text}");
     assert!(!text.contains("\nsrsync_last_pass_timestamp_seconds "));
+}
+
+/// Two documents that want a gateway watched, each in its own way, are one gateway here: a series
+/// that is there twice makes the whole answer invalid.
+#[tokio::test]
+async fn a_gateway_that_is_watched_twice_has_one_set_of_series() {
+    let daemon = Daemon::start(with(&published(), |running| {
+        let mut other = gateway("10.116.0.5", None);
+        other.health = GatewayHealth::Down;
+        let same = running.gateways[0].clone();
+        running.gateways.extend([other, same]);
+    }));
+    let text = scrape(&daemon).await;
+    let of_it = "{gateway=\"10.116.0.5\"}";
+    for line in [
+        format!("srsync_gateway_up{of_it} 0"),
+        format!("srsync_gateway_routes{of_it} 6"),
+        // The third shares its probes with the first.
+        format!("srsync_gateway_probes_total{of_it} 4"),
+        format!("srsync_gateway_round_trip_seconds_count{of_it} 2"),
+    ] {
+        let name = line.split(' ').next().unwrap();
+        let there: Vec<&str> = text.lines().filter(|l| l.starts_with(name)).collect();
+        assert_eq!(there, [line.as_str()]);
+    }
 }

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use srsync::model::probed::{Loss, Outcome};
 use srsync::model::{Labels, Names, Policy, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
-    Action, Condition, ContestedRoute, Counters, Happening, HappeningKind, Level, Pass, PassStatus,
-    Published, Running, SourceStatus, Trigger,
+    Action, Condition, ContestedRoute, Counters, GatewayHealth, GatewayStatus, GatewayWill,
+    Happening, HappeningKind, Level, Pass, PassStatus, ProbeRecord, Published, Running,
+    SourceStatus, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -116,6 +118,12 @@ fn running() -> Running {
             changes: 2,
             error: None,
         }),
+        gateways: vec![
+            gateway("10.116.0.5", None),
+            gateway("10.116.0.6", Some("eth1")),
+        ],
+        isolated: false,
+        last_switch: Some(at(800)),
         contested_routes: 1,
         contested: vec![ContestedRoute {
             route: "192.0.2.0/24 metric 0 table main".to_owned(),
@@ -130,12 +138,49 @@ fn running() -> Running {
     }
 }
 
+/// A gateway of which one probe was answered and one lost.
+pub fn gateway(address: &str, interface: Option<&str>) -> GatewayStatus {
+    let address: IpAddr = address.parse().unwrap();
+    let record = ProbeRecord::default();
+    let round_trip = Duration::from_micros(420);
+    record.note(&Outcome::Answered { round_trip }, at(100));
+    record.note(&lost(address), at(200));
+    GatewayStatus {
+        gateway: address.to_string(),
+        address,
+        interface: interface.map(str::to_owned),
+        health: GatewayHealth::Up,
+        since: Some(START),
+        cause: None,
+        probes: Some(format!("ICMP probes to {address}")),
+        probing: Some(record.probing()),
+        record: Some(Arc::new(record)),
+        carries: true,
+        routes: 2,
+        flaps: 0,
+        hold_down: Duration::from_secs(10),
+        will: GatewayWill::Auto,
+        by_hand: None,
+        documents: vec!["egress".to_owned()],
+    }
+}
+
+/// A probe without an answer.
+pub fn lost(address: IpAddr) -> Outcome {
+    Outcome::Lost {
+        address,
+        why: Loss::Timeout,
+        waited: Duration::from_secs(1),
+    }
+}
+
 fn counters() -> Counters {
     let mut counters = Counters {
         passes: [(Trigger::Start, 1), (Trigger::Kernel, 2)].into(),
         changes: [(Action::Add, 2)].into(),
         failures: [(ReasonCode::GatewayNotConnected, 1)].into(),
         drift_repaired: 1,
+        failovers: 2,
         ..Counters::default()
     };
     for millis in [7, 8, 4000] {
