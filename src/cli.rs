@@ -111,6 +111,8 @@ pub enum Command {
     /// Show the running daemon and the state of every route; without a daemon, the routes that
     /// srsync owns in the kernel; with paths, how the kernel differs from these documents
     Status(StatusArgs),
+    /// Show the gateways that the running daemon watches
+    Gateway(GatewayArgs),
     /// Show what happened in the running daemon, and what happens
     Events(EventsArgs),
     /// Make the running daemon read its config and sources again, and compare everything
@@ -166,6 +168,24 @@ pub struct StatusArgs {
         conflicts_with = "paths"
     )]
     pub watch: Option<u32>,
+}
+
+/// `srsync gateway`.
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// What about gateways.
+    #[command(subcommand)]
+    pub command: GatewayCommand,
+}
+
+/// What there is to do about gateways.
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Show each one: its health, its probes, and how many routes lead to it
+    ///
+    /// Asks the running daemon. LOSS is of the last 32 probes; `-o wide` also shows the spread of
+    /// their round trips, what is sent, and the hold-down with what flapping added to it.
+    List,
 }
 
 /// `srsync events`.

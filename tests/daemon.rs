@@ -27,5 +27,6 @@ mod daemon {
     mod links;
     mod log;
     mod objects;
+    mod seen;
     mod settings;
 }

@@ -9,6 +9,7 @@ mod daemon;
 mod documents;
 mod events;
 mod flush;
+mod gateway;
 mod generate;
 mod log;
 mod output;
@@ -62,6 +63,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Try(args) => rehearse::run(global, args),
         Command::Daemon(paths) => daemon::run(global, paths),
         Command::Status(args) => status::run(global, args),
+        Command::Gateway(args) => gateway::run(global, &args.command),
         Command::Events(args) => events::run(global, args),
         Command::Reload => reload::run(global),
         Command::Flush(args) => flush::run(global, args),

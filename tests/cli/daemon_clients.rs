@@ -55,6 +55,20 @@ fn what_needs_a_daemon_says_where_it_looked() {
 }
 
 #[test]
+fn without_a_daemon_no_gateway_is_watched() {
+    for output in ["text", "json"] {
+        let ran = srsync_line(&format!("gateway list -o {output} --socket {NOWHERE}")).exits(1);
+        assert_eq!(ran.stdout, "");
+        assert_eq!(
+            ran.stderr,
+            "error: gateways are watched by a running daemon only: no daemon answers at \
+             /nonexistent/srsync.sock (--socket)\n"
+        );
+    }
+    srsync_line("gateway").exits(2);
+}
+
+#[test]
 fn who_may_not_ask_is_told_who_may() {
     let folder = Folder::new(&[]);
     let socket = folder.file("srsync.sock");

@@ -5,10 +5,10 @@ use crate::support::program::Srsync;
 use crate::support::tables::{quiet, wait_until};
 use crate::support::{Namespace, address, in_namespace, ip, ip_if_any};
 
-pub(super) const PREFIX: &str = "198.18.1.0/24";
+pub const PREFIX: &str = "198.18.1.0/24";
 
 /// A node with two gateways, each in a namespace and on a link of its own.
-pub(super) fn between_two_gateways(test: impl FnOnce(&Srsync<'_>, &[Namespace; 2]) + Send) {
+pub fn between_two_gateways(test: impl FnOnce(&Srsync<'_>, &[Namespace; 2]) + Send) {
     in_namespace(|| {
         quiet();
         let gateways = [Namespace::new(), Namespace::new()];
@@ -26,7 +26,7 @@ pub(super) fn between_two_gateways(test: impl FnOnce(&Srsync<'_>, &[Namespace; 2
     });
 }
 
-pub(super) fn document(srsync: &Srsync<'_>, more: &str) {
+pub fn document(srsync: &Srsync<'_>, more: &str) {
     srsync.document(
         "a",
         &format!(
@@ -37,12 +37,12 @@ pub(super) fn document(srsync: &Srsync<'_>, more: &str) {
 }
 
 /// A gateway that stops answering while its link stays up.
-pub(super) fn silence(gateway: &Namespace, silent: bool) {
+pub fn silence(gateway: &Namespace, silent: bool) {
     gateway.sysctl("ipv4/icmp_echo_ignore_all", if silent { "1" } else { "0" });
 }
 
 /// Whether packets go that way; what stands by is listed with the route, too, and gets none.
-pub(super) fn leads_to(gateway: &str) -> bool {
+pub fn leads_to(gateway: &str) -> bool {
     let way = ip_if_any("route get 198.18.1.7");
     way.contains(&format!("via {gateway} "))
 }
@@ -53,7 +53,7 @@ fn leads_also_to(gateway: &str) -> bool {
     shown.contains(&format!("via {gateway} "))
 }
 
-pub(super) fn kinds(daemon: &Daemon) -> Vec<String> {
+pub fn kinds(daemon: &Daemon) -> Vec<String> {
     let status = daemon.status();
     let recent = status["daemon"]["recent"].as_array().unwrap().iter();
     recent
