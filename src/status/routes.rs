@@ -4,7 +4,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -46,7 +46,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 const FOLLOWERS: usize = 32;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const PAGE: &str = include_str!("page.html");
+/// One file to whoever reads it, two to whoever writes it.
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    let style = include_str!("page.css");
+    include_str!("page.html").replacen("/* page.css */\n", style, 1)
+});
 /// The page loads nothing, from nowhere; it asks only the server it came from.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
@@ -355,7 +359,7 @@ fn page() -> Reply {
     let mut page = reply(
         StatusCode::OK,
         "text/html; charset=utf-8",
-        body::whole(PAGE),
+        body::whole(PAGE.as_str()),
     );
     set(&mut page, header::CONTENT_SECURITY_POLICY, POLICY);
     set(&mut page, header::REFERRER_POLICY, "no-referrer");
