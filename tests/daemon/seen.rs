@@ -4,10 +4,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::failover::{between_two_gateways, document, leads_to, silence};
+use super::failover::{PREFIX, between_two_gateways, document, leads_to, silence};
 use crate::support::daemon::Daemon;
 use crate::support::program::Srsync;
 use crate::support::tables::wait_until;
+
+/// Probed so patiently that a busy machine is not taken for a dead gateway: failovers are counted.
+fn patient_document(srsync: &Srsync<'_>) {
+    srsync.document(
+        "a",
+        &format!(
+            "destinations: [{PREFIX}], gateways: [{{address: 10.0.1.2}}, {{address: 10.0.2.2}}], \
+             healthCheck: {{icmp: {{}}, interval: 200ms, fall: 3, rise: 2, holdDown: 60s}}"
+        ),
+    );
+}
 
 /// What `srsync gateway list` says.
 fn list(srsync: &Srsync<'_>, daemon: &Daemon, output: &str) -> String {
@@ -44,7 +55,7 @@ fn now() -> f64 {
 #[test]
 fn gateways_are_seen_while_they_answer_and_when_they_fall_silent() {
     between_two_gateways(|srsync, [silent, _]| {
-        document(srsync, "");
+        patient_document(srsync);
         let began = now();
         let daemon = Daemon::start(srsync, "--resync-interval 10m");
         let answered = |gateway: &Value| gateway["probing"]["sent"].as_u64() >= Some(5);
@@ -64,7 +75,7 @@ fn gateways_are_seen_while_they_answer_and_when_they_fall_silent() {
             let took = &gateway["probing"]["roundTripSeconds"];
             let took = ["min", "average", "max"].map(|which| took[which].as_f64().unwrap());
             assert!(
-                took.is_sorted() && took[0] > 0.0 && took[2] < 0.05,
+                took.is_sorted() && took[0] > 0.0 && took[2] < 0.2,
                 "{took:?}"
             );
         }
