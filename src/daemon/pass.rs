@@ -60,11 +60,7 @@ impl Daemon {
         let observed = observed.map_err(SyncError::Before)?;
         let steered = self.gateways.steer(&self.wanted.inputs(), &observed, now);
         self.wanted.steering = steered.steering;
-        if steered.switches > 0 {
-            self.running.counters.failovers += steered.switches;
-            self.running.last_switch = Some(time());
-        }
-        steered.news.into_iter().for_each(|news| self.tell(news));
+        self.tell_steered(steered.switches, steered.news);
         let inputs = self.wanted.inputs();
         let planned = sync::planned(&inputs, observed);
         let mut contested = Vec::new();

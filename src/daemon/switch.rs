@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
+use super::journal::News;
 use super::state::Daemon;
+use super::time;
 use crate::kernel::NextHopEvent;
 use crate::plan::objects::{self, ObjectSet};
 use crate::report::Trigger;
@@ -56,7 +58,16 @@ impl Daemon {
                 Err(error) => tracing::debug!("group {}: {error}", switch.group),
             }
         }
-        steered.news.into_iter().for_each(|news| self.tell(news));
+        self.tell_steered(steered.switches, steered.news);
+    }
+
+    /// Counts and tells what a decision came to.
+    pub(super) fn tell_steered(&mut self, switches: u64, news: Vec<News>) {
+        if switches > 0 {
+            self.running.counters.failovers += switches;
+            self.running.last_switch = Some(time());
+        }
+        news.into_iter().for_each(|news| self.tell(news));
     }
 
     /// Somebody made, changed or removed a nexthop object.
