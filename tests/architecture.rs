@@ -51,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cli",
             "config",
             "daemon",
+            "gateway",
             "privileges",
             "status",
             "sync",

@@ -12,7 +12,8 @@ use crate::sync;
 pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     let session = Session::start(global)?;
     let loaded = documents::load(&session, paths)?;
-    let inputs = session.inputs(&loaded);
+    let steering = documents::steering(&loaded);
+    let inputs = session.inputs(&loaded, &steering);
     let _lock = Lock::take(inputs.policy.protocol)?;
     let pass = sync::run(&mut Kernel::open()?, &inputs)?;
     let in_sync = session.report(Kind::Apply, &inputs, &pass)?;

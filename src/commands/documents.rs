@@ -1,6 +1,7 @@
 //! Reading documents, and showing what is wrong with them or with settings.
 
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,7 +11,8 @@ use super::session::Session;
 use super::{Invalid, UsageError};
 use crate::cli::Paths;
 use crate::config;
-use crate::model::FileName;
+use crate::gateway;
+use crate::model::{FileName, Steering, Timestamp};
 use crate::source::{self, Loaded, PathArg};
 use crate::spec::{self, Diagnostic, Severity};
 
@@ -20,15 +22,16 @@ use crate::spec::{self, Diagnostic, Severity};
 /// If no paths are given, or not every document could be read and is valid.
 pub(super) fn load(session: &Session, paths: &Paths) -> Result<Loaded> {
     let loaded = read(session, paths)?;
-    // Notes are part of every report: here they would be said twice.
+    // A document's notes are part of every report: here they would be said twice.
+    let is_reported = |diagnostic: &&Diagnostic| {
+        let mut documents = loaded.documents.iter();
+        let is_said = documents.any(|document| document.notes.contains(&diagnostic.message));
+        diagnostic.severity == Severity::Note && is_said
+    };
+    let new = loaded.diagnostics.iter().filter(|one| !is_reported(one));
+    let new: Vec<Diagnostic> = new.cloned().collect();
     let colour = session.form.colour(&io::stderr());
-    let found = rendered(
-        &loaded.diagnostics,
-        &loaded.files,
-        Severity::Warning,
-        colour,
-    );
-    output::stderr(&found);
+    output::stderr(&rendered(&new, &loaded.files, Severity::Note, colour));
     if loaded.is_complete() {
         return Ok(loaded);
     }
@@ -64,6 +67,13 @@ pub(super) fn read(session: &Session, paths: &Paths) -> Result<Loaded> {
         "read the documents"
     );
     Ok(loaded)
+}
+
+/// Which gateways may be used by what the overrides say now: nobody probes here.
+pub(super) fn steering(loaded: &Loaded) -> Steering {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = Timestamp::from_millis(0).after(since.unwrap_or_default());
+    gateway::by_hand(&loaded.documents, &loaded.overrides, &loaded.files, now)
 }
 
 /// Findings for people, each with its piece of source; those that are at least this bad.
@@ -121,6 +131,8 @@ pub(super) struct Findings<'a> {
     files: usize,
     documents: usize,
     destinations: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    gateway_overrides: usize,
     diagnostics: Vec<spec::diagnostic::View<'a>>,
 }
 
@@ -134,6 +146,7 @@ impl<'a> Findings<'a> {
             files: loaded.files.len(),
             documents: documents.len(),
             destinations: documents.iter().map(|d| d.destinations.len()).sum(),
+            gateway_overrides: loaded.overrides.len(),
             diagnostics: loaded
                 .diagnostics
                 .iter()
@@ -151,6 +164,7 @@ impl<'a> Findings<'a> {
             files,
             documents: 0,
             destinations: 0,
+            gateway_overrides: 0,
             diagnostics: found
                 .diagnostics
                 .iter()
@@ -168,6 +182,15 @@ impl<'a> Findings<'a> {
         let files = plural(self.files, "file");
         let documents = plural(self.documents, "document");
         let destinations = plural(self.destinations, "destination");
-        format!("{files}, {documents}, {destinations}")
+        let mut summary = format!("{files}, {documents}, {destinations}");
+        if self.gateway_overrides > 0 {
+            summary += &format!(", {}", plural(self.gateway_overrides, "gateway override"));
+        }
+        summary
     }
+}
+
+/// Most people have none, and need not read about them.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

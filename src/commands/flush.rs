@@ -8,7 +8,7 @@ use super::session::{Session, end};
 use super::{Exit, UsageError, output};
 use crate::cli::{FlushArgs, Global};
 use crate::kernel::{Kernel, Lock};
-use crate::model::Policy;
+use crate::model::{Policy, Steering};
 use crate::report::Kind;
 use crate::source::Loaded;
 use crate::sync;
@@ -22,7 +22,7 @@ pub(super) fn run(global: &Global, args: &FlushArgs) -> Result<Exit> {
         ..policy
     });
     let nothing = Loaded::default();
-    let inputs = session.inputs(&nothing);
+    let inputs = session.inputs(&nothing, Steering::NONE);
     let _lock = Lock::take(inputs.policy.protocol)?;
     let mut kernel = Kernel::open()?;
     if !args.yes {

@@ -12,7 +12,8 @@ use crate::sync;
 pub(super) fn run(global: &Global, args: &PlanArgs) -> Result<Exit> {
     let session = Session::start(global)?;
     let loaded = documents::load(&session, &args.paths)?;
-    let inputs = session.inputs(&loaded);
+    let steering = documents::steering(&loaded);
+    let inputs = session.inputs(&loaded, &steering);
     let pass = sync::preview(&mut Kernel::open()?, &inputs)?;
     session.report(Kind::Plan, &inputs, &pass)?;
     refuse_empty_set(&pass)?;

@@ -17,7 +17,8 @@ use crate::{plan, rehearsal, source, sync};
 pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
     let session = Session::start(global)?;
     let loaded = documents::load(&session, &args.paths)?;
-    let inputs = session.inputs(&loaded);
+    let steering = documents::steering(&loaded);
+    let inputs = session.inputs(&loaded, &steering);
     let scene = match &args.snapshot {
         Some(path) => taken_from(path, &session)
             .with_context(|| format!("cannot rehearse on {}", path.display()))?,

@@ -92,16 +92,16 @@ impl Session {
         !self.paths(paths).is_empty()
     }
 
-    pub(super) fn inputs<'a>(&'a self, loaded: &'a Loaded) -> Inputs<'a> {
+    pub(super) fn inputs<'a>(&'a self, loaded: &'a Loaded, steering: &'a Steering) -> Inputs<'a> {
         Inputs {
             documents: &loaded.documents,
             policy: &self.settings.policy,
             labels: &self.settings.labels,
             names: &self.names,
             files: &loaded.files,
-            steering: Steering::NONE,
             // Nobody stays to repair what a lost carrier takes along.
             objects: false,
+            steering,
             incomplete: None,
         }
     }

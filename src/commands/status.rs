@@ -50,14 +50,19 @@ pub(super) async fn ask(client: &Client, target: &str) -> Result<String, ClientE
 
 fn of_kernel(session: &Session, paths: &Paths) -> Result<Exit> {
     let mut kernel = Kernel::open()?;
-    let (loaded, pass) = if session.has_paths(paths) {
-        let loaded = documents::load(session, paths)?;
-        let pass = sync::preview(&mut kernel, &session.inputs(&loaded))?;
-        (loaded, pass)
-    } else {
-        (Loaded::default(), owned(session, &mut kernel)?)
+    let loaded = match session.has_paths(paths) {
+        true => Some(documents::load(session, paths)?),
+        false => None,
     };
-    session.report(Kind::Status, &session.inputs(&loaded), &pass)?;
+    let nothing = Loaded::default();
+    let known = loaded.as_ref().unwrap_or(&nothing);
+    let steering = documents::steering(known);
+    let inputs = session.inputs(known, &steering);
+    let pass = match loaded {
+        Some(_) => sync::preview(&mut kernel, &inputs)?,
+        None => owned(session, &mut kernel)?,
+    };
+    session.report(Kind::Status, &inputs, &pass)?;
     Ok(Exit::Done)
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Owns the decisions: when a gateway counts as down and when as up ([`Health`]), whether it is
 //! this node that is cut off ([`Witnesses`]), and what carries ([`choose()`], remembered by
-//! [`Decider`]). All of it is pure: moments and the outcomes of probes come in as arguments.
+//! [`Decider`]); and what somebody's overrides come to where nobody watches ([`by_hand()`]). All of it is pure: moments and the outcomes of probes come in as arguments.
 //!
 //! Must not send a probe, ask a clock, or touch a route.
 
+mod by_hand;
 mod choose;
 mod decide;
 mod health;
@@ -15,6 +16,7 @@ mod why;
 mod witness;
 
 pub use crate::model::probed::{Loss, Outcome};
+pub use by_hand::by_hand;
 pub use choose::{Carry, Choice, Member, Question, Settings, Standing, Will, choose};
 pub use decide::{Decider, Decision, Set};
 pub use health::{Condition, Health, Rules, Turn};

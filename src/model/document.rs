@@ -110,6 +110,16 @@ pub struct Document {
     pub notes: Vec<String>,
 }
 
+impl Document {
+    /// The gateways that it names.
+    pub fn gateways(&self) -> &[Gateway] {
+        match &self.target {
+            Target::Gateways(gateways) => &gateways.list,
+            _ => &[],
+        }
+    }
+}
+
 /// Where the packets of a document go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {

@@ -8,6 +8,7 @@
 //! or on the netlink wire.
 
 pub mod document;
+pub mod gateway_override;
 pub mod log;
 pub mod names;
 pub mod nexthop;
@@ -26,6 +27,7 @@ pub mod time;
 pub use document::{
     Destination, Dialect, Document, DocumentId, FileId, FileName, Gateway, Place, Target,
 };
+pub use gateway_override::{GatewayOverride, OverrideState};
 pub use log::{LogFormat, LogLevel};
 pub use names::Names;
 pub use nexthop::{NextHopGroup, NextHopKind, NextHopMember, NextHopObject, Resilient};

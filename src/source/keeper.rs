@@ -13,8 +13,12 @@ use std::sync::Arc;
 use super::directories::Directories;
 use super::reader::{Content, Listing, Reader};
 use super::state::{self, Condition, SourceState};
-use crate::model::{Document, DocumentId, FileId, FileName, Names, Timestamp};
-use crate::spec::{Diagnostic, Problem, Severity, Valid, take_ambiguous};
+use crate::model::{
+    Document, DocumentId, FileId, FileName, GatewayOverride, Names, Place, Timestamp,
+};
+use crate::spec::{
+    Diagnostic, Problem, Severity, Valid, ValidOverride, take_ambiguous, take_ambiguous_overrides,
+};
 
 /// What all sources say at one moment, with what was last good in the place of what is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Snapshot {
     pub files: Arc<Vec<FileName>>,
     /// The documents in force, sorted by identity.
     pub documents: Arc<Vec<Document>>,
+    /// The gateway overrides in force, sorted by gateway; also those whose time is over.
+    pub overrides: Arc<Vec<GatewayOverride>>,
     /// All that is found in what is there now, also in files whose last good content is in force.
     pub diagnostics: Vec<Diagnostic>,
     /// The sources, in the order in which they were given.
@@ -147,6 +153,8 @@ impl Keeper {
         let missing = self.list(&read);
         let (documents, ambiguous) = self.in_force();
         diagnostics.extend(ambiguous);
+        let (overrides, ambiguous) = self.overrides_in_force();
+        diagnostics.extend(ambiguous);
         for listing in &read.listings {
             if let Listing::Unreadable { finding, .. } = listing {
                 diagnostics.push(finding.clone());
@@ -161,12 +169,13 @@ impl Keeper {
         diagnostics.sort_by_cached_key(|diagnostic| (path(diagnostic), diagnostic.order()));
         // A file that several documents include says the same each time.
         diagnostics.dedup();
-        self.date(&documents, now);
+        self.date(&documents, &overrides, now);
         self.last = Some(read);
         let sources = self.states(missing, &documents, &diagnostics);
         let snapshot = Snapshot {
             files,
             documents: Arc::new(documents),
+            overrides: Arc::new(overrides),
             diagnostics,
             sources,
         };
@@ -269,9 +278,7 @@ impl Keeper {
     /// All documents that are in force, sorted by identity, and what is wrong among them. Of two
     /// with one identity neither counts, but what had it before.
     fn in_force(&self) -> (Vec<Document>, Vec<Diagnostic>) {
-        let mut met = BTreeSet::new();
-        let files = self.listed().filter(|file| met.insert(*file));
-        let kept = files.filter_map(|file| self.kept.get(&file));
+        let kept = self.kept();
         let documents = kept.flat_map(|kept| &kept.content.documents);
         let mut valid: Vec<Valid> = documents.cloned().collect();
         valid.sort_by(|a, b| a.document.id.cmp(&b.document.id));
@@ -291,6 +298,38 @@ impl Keeper {
         (documents, diagnostics)
     }
 
+    /// The same of gateway overrides. Of two for one gateway neither counts, but what it had before.
+    fn overrides_in_force(&self) -> (Vec<GatewayOverride>, Vec<Diagnostic>) {
+        let kept = self.kept();
+        let overrides = kept.flat_map(|kept| &kept.content.overrides);
+        let mut valid: Vec<ValidOverride> = overrides.cloned().collect();
+        let wanted = valid.iter().map(|valid| valid.gateway_override.gateway);
+        let mut doubtful: BTreeSet<_> = wanted.collect();
+        let diagnostics = take_ambiguous_overrides(&mut valid);
+        for valid in &valid {
+            doubtful.remove(&valid.gateway_override.gateway);
+        }
+        let before = self.overrides_before().iter();
+        let undoubted = before.filter(|before| doubtful.contains(&before.gateway));
+        let overrides = valid.iter().map(|valid| &valid.gateway_override);
+        let mut overrides: Vec<_> = overrides.chain(undoubted).cloned().collect();
+        overrides.sort_by_key(|one| one.gateway);
+        (overrides, diagnostics)
+    }
+
+    /// What is in force of each file, in the order of the sources.
+    fn kept(&self) -> impl Iterator<Item = &Kept> {
+        let mut met = BTreeSet::new();
+        let files = self.listed().filter(move |file| met.insert(*file));
+        files.filter_map(|file| self.kept.get(&file))
+    }
+
+    /// The gateway overrides that were in force until now.
+    fn overrides_before(&self) -> &[GatewayOverride] {
+        let shown = self.shown.as_ref();
+        shown.map_or(&[], |shown| shown.overrides.as_slice())
+    }
+
     /// The documents that were in force until now.
     fn before(&self) -> &[Document] {
         let shown = self.shown.as_ref();
@@ -298,12 +337,18 @@ impl Keeper {
     }
 
     /// Notes which sources have something new in force.
-    fn date(&mut self, documents: &[Document], now: Timestamp) {
-        let before = by_home(self.before(), &self.homes);
-        let after = by_home(documents, &self.homes);
+    fn date(&mut self, documents: &[Document], overrides: &[GatewayOverride], now: Timestamp) {
+        let document = |document: &Document| document.place;
+        let before = by_home(self.before(), document, &self.homes);
+        let after = by_home(documents, document, &self.homes);
+        let place = |one: &GatewayOverride| one.place;
+        let overrides_before = by_home(self.overrides_before(), place, &self.homes);
+        let overrides_after = by_home(overrides, place, &self.homes);
         let mut dates = Vec::with_capacity(self.sources.len());
         for source in &self.sources {
-            let is_same = before.get(&*source.path) == after.get(&*source.path);
+            let path = &*source.path;
+            let is_same = before.get(path) == after.get(path)
+                && overrides_before.get(path) == overrides_after.get(path);
             dates.push(source.changed.filter(|_| is_same).unwrap_or(now));
         }
         for (source, date) in self.sources.iter_mut().zip(dates) {
@@ -317,7 +362,7 @@ impl Keeper {
         documents: &[Document],
         diagnostics: &[Diagnostic],
     ) -> Vec<SourceState> {
-        let by_home = by_home(documents, &self.homes);
+        let by_home = by_home(documents, |document| document.place, &self.homes);
         let sources = self.sources.iter().zip(missing);
         let state = |(source, missing): (&Source, Option<(Condition, String)>)| {
             let own = by_home.get(&*source.path).map_or(&[][..], Vec::as_slice);
@@ -351,15 +396,16 @@ impl Keeper {
     }
 }
 
-/// Documents by the source that they come from.
-fn by_home<'a>(
-    documents: &'a [Document],
+/// Documents, or whatever else has a place, by the source that they come from.
+fn by_home<'a, T>(
+    all: &'a [T],
+    place: impl Fn(&T) -> Place,
     homes: &'a BTreeMap<FileId, Arc<Path>>,
-) -> BTreeMap<&'a Path, Vec<&'a Document>> {
-    let mut grouped: BTreeMap<&Path, Vec<&Document>> = BTreeMap::new();
-    for document in documents {
-        if let Some(home) = homes.get(&document.place.file) {
-            grouped.entry(home).or_default().push(document);
+) -> BTreeMap<&'a Path, Vec<&'a T>> {
+    let mut grouped: BTreeMap<&Path, Vec<&T>> = BTreeMap::new();
+    for one in all {
+        if let Some(home) = homes.get(&place(one).file) {
+            grouped.entry(home).or_default().push(one);
         }
     }
     grouped
@@ -382,7 +428,7 @@ impl Kept {
     /// A finding for each file that had text and has none. To write a file, editors and shells
     /// empty it first: for a moment it says nothing, and not that there is nothing.
     fn emptied(&self, now: &Content) -> Vec<Diagnostic> {
-        if self.content.documents.is_empty() {
+        if self.content.documents.is_empty() && self.content.overrides.is_empty() {
             return Vec::new();
         }
         let had_text = |file| self.content.texts().any(|text| text == (file, true));

@@ -20,6 +20,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use directories::{Directories, Interest};
 pub use keeper::{Keeper, Snapshot};
@@ -28,8 +29,8 @@ pub use read::{LARGEST, ReadError, decode};
 pub use state::{Condition, SourceState};
 pub use watch::{Hint, Watch, WatchError};
 
-use crate::model::{Document, FileId, FileName, Names};
-use crate::spec::{Diagnostic, Severity, take_ambiguous};
+use crate::model::{Document, FileId, FileName, GatewayOverride, Names, Timestamp};
+use crate::spec::{Diagnostic, Severity, idle_overrides, take_ambiguous, take_ambiguous_overrides};
 use reader::{Listing, Reader};
 
 /// A place to read documents from.
@@ -72,6 +73,8 @@ pub struct Loaded {
     pub files: Vec<FileName>,
     /// The documents without errors, sorted by identity.
     pub documents: Vec<Document>,
+    /// The gateway overrides without errors, sorted by gateway; also those that have ended.
+    pub overrides: Vec<GatewayOverride>,
     /// All findings, in reading order.
     pub diagnostics: Vec<Diagnostic>,
     /// How many files each path came to: 0 is a directory without documents.
@@ -164,19 +167,34 @@ pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
         };
         loaded.sources.push((path.clone(), files));
     }
-    let mut valid = Vec::new();
+    let (mut valid, mut overrides) = (Vec::new(), Vec::new());
     for (_, content) in reading.finish() {
         // Nobody else has it yet, so that nothing is copied.
         let content = Arc::into_inner(content).unwrap_or_default();
         valid.extend(content.documents);
+        overrides.extend(content.overrides);
         loaded.diagnostics.extend(content.diagnostics);
     }
     loaded.diagnostics.extend(take_ambiguous(&mut valid));
+    let ambiguous = take_ambiguous_overrides(&mut overrides);
+    loaded.diagnostics.extend(ambiguous);
+    let documents = valid.into_iter().map(|valid| valid.document);
+    loaded.documents = documents.collect();
+    if loaded.is_complete() {
+        let idle = idle_overrides(&overrides, &loaded.documents, now());
+        loaded.diagnostics.extend(idle);
+    }
     loaded.diagnostics.sort_by_key(Diagnostic::order);
     // A file that several documents include says the same each time.
     loaded.diagnostics.dedup();
-    let documents = valid.into_iter().map(|valid| valid.document);
-    loaded.documents = documents.collect();
+    let overrides = overrides.into_iter().map(|valid| valid.gateway_override);
+    loaded.overrides = overrides.collect();
     loaded.files = reader.files.names().to_vec();
     loaded
+}
+
+/// The time of day: whether an override has ended depends on it.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp::from_millis(0).after(since.unwrap_or_default())
 }

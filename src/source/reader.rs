@@ -15,7 +15,8 @@ use super::files::Files;
 use super::read::{self, ReadError};
 use crate::model::{FileId, Names};
 use crate::spec::{
-    Context, Diagnostic, Included, Problem, Severity, Valid, did_you_mean, nearest, parse,
+    Context, Diagnostic, Included, Problem, Severity, Valid, ValidOverride, did_you_mean, nearest,
+    parse,
 };
 
 /// So often a path is read again because its files were swapped meanwhile.
@@ -28,6 +29,8 @@ pub(super) struct Content {
     pub(super) path: PathBuf,
     /// The documents without errors.
     pub(super) documents: Vec<Valid>,
+    /// The gateway overrides without errors.
+    pub(super) overrides: Vec<ValidOverride>,
     /// All findings about it, and about the files it includes.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Why its text is not to be had, if it is not.
@@ -264,6 +267,7 @@ impl Reading<'_> {
         Content {
             path: PathBuf::new(),
             documents: parsed.documents,
+            overrides: parsed.overrides,
             diagnostics: parsed.diagnostics,
             unreadable: None,
             lists,

@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::values::text;
 use super::words::{did_you_mean, either, nearest, quoted};
 use super::yaml::{Entry, Node, Value};
-use super::{Reader, Valid, digitalocean, ibm, native};
+use super::{Objects, Reader, Valid, ValidOverride, digitalocean, gateway_override, ibm, native};
 use crate::model::{Dialect, Document, DocumentId, Place};
 
 /// The fields of an object.
@@ -16,6 +16,54 @@ pub const LIST_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "items"];
 
 const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::DigitalOcean, Dialect::Ibm];
 
+/// What can be described in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    StaticRoute(Dialect),
+    GatewayOverride,
+}
+
+/// The kinds by name.
+const KINDS: [&str; 2] = ["StaticRoute", "GatewayOverride"];
+/// The lists by name: any kind, or one.
+const LISTS: [&str; 3] = ["List", "StaticRouteList", "GatewayOverrideList"];
+
+impl Kind {
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::StaticRoute(dialect) => dialect,
+            Self::GatewayOverride => Dialect::Native,
+        }
+    }
+
+    /// What its `spec` says.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::StaticRoute(_) => "what the route is",
+            Self::GatewayOverride => "which `gateway`, and its `state`",
+        }
+    }
+
+    /// The fields of its `spec`.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::StaticRoute(Dialect::Native) => native::SPEC_FIELDS,
+            Self::StaticRoute(Dialect::DigitalOcean) => digitalocean::SPEC_FIELDS,
+            Self::StaticRoute(Dialect::Ibm) => ibm::SPEC_FIELDS,
+            Self::GatewayOverride => gateway_override::SPEC_FIELDS,
+        }
+    }
+}
+
+/// The versions that there are of a kind.
+fn versions_of(kind: &str) -> Vec<&'static str> {
+    match kind {
+        "List" => vec!["v1"],
+        "GatewayOverride" | "GatewayOverrideList" => vec![Dialect::Native.api_version()],
+        _ => DIALECTS.map(Dialect::api_version).to_vec(),
+    }
+}
+
 /// What is known of a document before its `spec` is read.
 pub(super) struct Head {
     pub(super) id: DocumentId,
@@ -23,7 +71,7 @@ pub(super) struct Head {
 }
 
 /// Reads an object, or each object of a list, and hands out the valid documents.
-pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
+pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Objects) {
     let object = Item::named("document", node);
     if !matches!(node.value, Value::Map(_)) {
         let problem = object
@@ -33,30 +81,26 @@ pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Vec<V
         return;
     }
     match node.get("kind").map(|entry| &entry.node.value) {
-        Some(Value::Text(kind)) if matches!(&**kind, "List" | "StaticRouteList") => {
+        Some(Value::Text(kind)) if LISTS.contains(&&**kind) => {
             read_list(&object, kind, reader, out);
         }
         _ => {
             let before = reader.findings.errors();
-            if let Some(valid) = read_object(&object, reader)
-                && reader.findings.errors() == before
-            {
-                out.push(valid);
+            let mut read = Objects::default();
+            read_object(&object, reader, &mut read);
+            if reader.findings.errors() == before {
+                out.append(read);
             }
         }
     }
 }
 
-fn read_list(object: &Item<'_, '_>, kind: &str, reader: &mut Reader<'_, '_>, out: &mut Vec<Valid>) {
+fn read_list(object: &Item<'_, '_>, kind: &str, reader: &mut Reader<'_, '_>, out: &mut Objects) {
     let findings = &mut reader.findings;
     let Some(list) = Fields::of(object, object.node.span, LIST_FIELDS, findings) else {
         return;
     };
-    let mut versions = vec!["v1"];
-    if kind == "StaticRouteList" {
-        versions = DIALECTS.map(Dialect::api_version).to_vec();
-    }
-    check_version(&list, &versions, findings);
+    check_version(&list, &versions_of(kind), findings);
     if !list.has("items") {
         // `kubectl get` writes `items: []` where there are none; without `items` it is no list.
         list.report_missing("items", "the list of objects", findings);
@@ -90,36 +134,42 @@ fn unknown_version(version: &str, allowed: &[&str]) -> Problem {
     problem.maybe_help(nearest(version, allowed.iter().copied()).map(did_you_mean))
 }
 
-fn read_object(object: &Item<'_, '_>, reader: &mut Reader<'_, '_>) -> Option<Valid> {
+fn read_object(
+    object: &Item<'_, '_>,
+    reader: &mut Reader<'_, '_>,
+    out: &mut Objects,
+) -> Option<()> {
     let findings = &mut reader.findings;
     let span = object.node.span;
     // What another kind of object may contain is not ours to judge.
-    let dialect = dialect(object, findings)?;
+    let kind = kind(object, findings)?;
     let fields = Fields::of(object, span, OBJECT_FIELDS, findings)?;
-    let named = name(&fields, dialect, findings);
+    let named = name(&fields, kind.dialect(), findings);
     if !fields.has("spec") {
-        fields.report_missing("spec", "what the route is", findings);
+        fields.report_missing("spec", kind.purpose(), findings);
         return None;
     }
-    let known = match dialect {
-        Dialect::Native => native::SPEC_FIELDS,
-        Dialect::DigitalOcean => digitalocean::SPEC_FIELDS,
-        Dialect::Ibm => ibm::SPEC_FIELDS,
-    };
-    let spec = fields.inside("spec", known, findings)?;
+    let spec = fields.inside("spec", kind.fields(), findings)?;
     let place = findings.spot(span).place();
     // A nameless document is still read, for its other mistakes.
-    let (id, spot) = named.unwrap_or_else(|| (nameless(dialect), findings.spot(span)));
+    let (id, name) = named.unwrap_or_else(|| (nameless(kind.dialect()), findings.spot(span)));
     let head = Head { id, place };
-    let document: Option<Document> = match dialect {
-        Dialect::Native => native::read(head, &spec, reader),
-        Dialect::DigitalOcean => digitalocean::read(head, &spec, reader),
-        Dialect::Ibm => ibm::read(head, &spec, reader),
+    let document: Document = match kind {
+        Kind::StaticRoute(Dialect::Native) => native::read(head, &spec, reader)?,
+        Kind::StaticRoute(Dialect::DigitalOcean) => digitalocean::read(head, &spec, reader)?,
+        Kind::StaticRoute(Dialect::Ibm) => ibm::read(head, &spec, reader)?,
+        Kind::GatewayOverride => {
+            let (gateway_override, spots) = gateway_override::read(head, &spec, findings)?;
+            out.overrides.push(ValidOverride {
+                gateway_override,
+                name,
+                spots,
+            });
+            return Some(());
+        }
     };
-    document.map(|document| Valid {
-        document,
-        name: spot,
-    })
+    out.documents.push(Valid { document, name });
+    Some(())
 }
 
 fn nameless(dialect: Dialect) -> DocumentId {
@@ -130,8 +180,8 @@ fn nameless(dialect: Dialect) -> DocumentId {
     }
 }
 
-/// Which operator's object it is, or that it is none.
-fn dialect(object: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect> {
+/// Which kind of object it is, and whose, or that it is none.
+fn kind(object: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Kind> {
     let all: Vec<&str> = OBJECT_FIELDS.to_vec();
     let fields = Fields::unchecked(object, object.node.span)?;
     if !fields.has("apiVersion") && !fields.has("kind") {
@@ -151,32 +201,36 @@ fn dialect(object: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Dialect
         findings.error(object.node.span, problem);
         return None;
     }
-    let kind = fields.require("kind", "`StaticRoute`", findings, |item| {
+    let kind = fields.require("kind", &either(&KINDS), findings, |item| {
         let kind = text(item)?;
-        if kind == "StaticRoute" {
-            return Ok(());
+        if KINDS.contains(&kind) {
+            return Ok(kind.to_owned());
         }
         let message = format!("{} is not a kind that srsync reads", quoted(kind));
-        let label = "must be `StaticRoute`, or a `List` of them";
-        let help = match nearest(kind, ["StaticRoute", "List"]) {
+        let label = format!("must be {}, or a `List` of them", either(&KINDS));
+        let help = match nearest(kind, KINDS.into_iter().chain(["List"])) {
             Some(meant) => did_you_mean(meant),
             None => "keep other objects out of the files that srsync reads".to_owned(),
         };
         Err(Problem::new(message, label).help(help))
     });
-    let versions = DIALECTS.map(Dialect::api_version);
     // The version of an object of another kind is right for that kind.
     if kind.is_some() || !fields.has("kind") {
-        check_version(&fields, &versions, findings);
+        let kind = kind.as_ref().map_or("StaticRoute", |kind| &*kind.value);
+        check_version(&fields, &versions_of(kind), findings);
     }
-    kind?;
+    let kind = kind?.value;
     let version = match &fields.entry("apiVersion")?.node.value {
         Value::Text(version) => &**version,
         _ => return None,
     };
-    DIALECTS
-        .into_iter()
-        .find(|dialect| dialect.api_version() == version)
+    let mut dialects = DIALECTS.into_iter();
+    let dialect = dialects.find(|dialect| dialect.api_version() == version)?;
+    match &*kind {
+        // What is wrong with any other version has been said.
+        "GatewayOverride" => Some(Kind::GatewayOverride).filter(|_| dialect == Dialect::Native),
+        _ => Some(Kind::StaticRoute(dialect)),
+    }
 }
 
 fn nearest_top_level<'n>(

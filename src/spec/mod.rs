@@ -1,4 +1,4 @@
-//! Documents as people write them: text in, typed [`Document`]s and findings out.
+//! Documents as people write them: text in, typed [`Document`]s, gateway overrides and findings out.
 //!
 //! Owns the three dialects, everything that can be said about a document without looking at
 //! anything else, and the words in which it is said. A document that has an error comes out as
@@ -14,6 +14,7 @@ pub mod digitalocean;
 pub mod envelope;
 mod fields;
 mod findings;
+pub mod gateway_override;
 mod given;
 pub mod health;
 pub mod ibm;
@@ -26,6 +27,9 @@ mod words;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Problem, Related, Severity, Span, Spot};
+pub use gateway_override::{
+    OverrideSpots, ValidOverride, idle_overrides, take_ambiguous_overrides,
+};
 pub use render::render;
 pub(crate) use words::{did_you_mean, nearest};
 
@@ -67,8 +71,24 @@ pub struct Valid {
 pub struct Parsed {
     /// The documents without errors, in the order of the text.
     pub documents: Vec<Valid>,
+    /// The gateway overrides without errors, in the order of the text.
+    pub overrides: Vec<ValidOverride>,
     /// All findings, in reading order.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The valid objects of a text.
+#[derive(Debug, Default)]
+struct Objects {
+    documents: Vec<Valid>,
+    overrides: Vec<ValidOverride>,
+}
+
+impl Objects {
+    fn append(&mut self, other: Self) {
+        self.documents.extend(other.documents);
+        self.overrides.extend(other.overrides);
+    }
 }
 
 /// What reading a text needs at every step.
@@ -86,7 +106,7 @@ pub fn parse(file: FileId, text: &str, context: Context<'_>) -> Parsed {
         include: context.include,
         findings: Findings::new(file, text),
     };
-    let mut documents = Vec::new();
+    let mut objects = Objects::default();
     let mut trees = yaml::Documents::of(text);
     loop {
         let before = reader.findings.errors();
@@ -94,14 +114,15 @@ pub fn parse(file: FileId, text: &str, context: Context<'_>) -> Parsed {
             break;
         };
         let well_formed = reader.findings.errors() == before;
-        let known = documents.len();
-        envelope::read(&tree, &mut reader, &mut documents);
-        if !well_formed {
-            documents.truncate(known);
+        let mut read = Objects::default();
+        envelope::read(&tree, &mut reader, &mut read);
+        if well_formed {
+            objects.append(read);
         }
     }
     Parsed {
-        documents,
+        documents: objects.documents,
+        overrides: objects.overrides,
         diagnostics: reader.findings.finish(),
     }
 }

@@ -10,7 +10,7 @@ use super::diagnostic::Problem;
 use super::fields::Item;
 use super::words::{did_you_mean, either, nearest, quoted};
 use super::yaml::{Node, Value};
-use crate::model::{InterfaceName, Prefix, PrefixError};
+use crate::model::{InterfaceName, Prefix, PrefixError, time};
 
 type Read<T> = Result<T, Problem>;
 
@@ -299,52 +299,16 @@ pub(super) fn duration(item: &Item<'_, '_>) -> Read<Duration> {
         return Err(Problem::new(message, format!("must be {WANTED}")).help(help));
     }
     let text = text_for(item, WANTED)?;
-    duration_in(text).ok_or_else(|| {
+    time::duration(text).ok_or_else(|| {
         let message = format!("`{item}` must be {WANTED}, not {}", quoted(text));
         let help = "a whole number with the unit `ms`, `s`, `m` or `h`, without a space";
         Problem::new(message, "not a duration").help(help)
     })
 }
 
-fn duration_in(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit_at);
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let number: u64 = number.parse().ok()?;
-    // A day is far beyond any use, and far below what arithmetic on times could not stand.
-    let total = number.checked_mul(milliseconds)?;
-    (total <= 86_400_000).then(|| Duration::from_millis(total))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_a_number_and_a_unit() {
-        assert_eq!(duration_in("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(duration_in("2m"), Some(Duration::from_secs(120)));
-        for bad in [
-            "",
-            "s",
-            "10",
-            "1 s",
-            "1.5s",
-            "-1s",
-            "1d",
-            "1s ",
-            "25h",
-            "99999999999999999999h",
-        ] {
-            assert_eq!(duration_in(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn common_slips_in_prefixes_get_the_prefix_that_was_meant() {

@@ -55,6 +55,7 @@ fn the_schema_rejects_what_the_parser_rejects() {
         ("10.116.0.5", "gateway.example.com"),
         ("[192.0.2.0/24, ", "[not-an-address, "),
         ("srsync.dev/v1alpha1", "srsync.dev/v2"),
+        ("kind: StaticRoute", "kind: GatewayOverride"),
     ] {
         let text = ROUTES.replace(from, to);
         assert_ne!(text, ROUTES);
@@ -74,6 +75,7 @@ fn the_schemas_know_exactly_the_fields_of_the_parser() {
         ("nativeSpec", spec::native::SPEC_FIELDS),
         ("digitalOceanSpec", spec::digitalocean::SPEC_FIELDS),
         ("ibmSpec", spec::ibm::SPEC_FIELDS),
+        ("gatewayOverrideSpec", spec::gateway_override::SPEC_FIELDS),
         ("gateway", spec::target::GATEWAY_FIELDS),
         ("healthCheck", spec::health::HEALTH_CHECK_FIELDS),
         ("requirement", spec::selector::REQUIREMENT_FIELDS),

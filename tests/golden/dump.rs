@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use srsync::model::document::{Gateways, HealthCheck, Mode, OnAllDown, Probe};
-use srsync::model::{Document, Gateway, Place, Target};
+use srsync::model::{Document, Gateway, GatewayOverride, Place, Target};
 use srsync::source::Loaded;
 
 /// All documents and what was noted about them.
@@ -12,6 +12,9 @@ pub(crate) fn documents(loaded: &Loaded) -> String {
     let mut out = String::new();
     for document in &loaded.documents {
         write(&mut out, document, loaded).unwrap();
+    }
+    for one in &loaded.overrides {
+        gateway_override(&mut out, one, loaded).unwrap();
     }
     out
 }
@@ -48,6 +51,17 @@ fn write(out: &mut String, document: &Document, loaded: &Loaded) -> std::fmt::Re
         writeln!(out, "  note: {note}")?;
     }
     Ok(())
+}
+
+fn gateway_override(out: &mut String, one: &GatewayOverride, loaded: &Loaded) -> std::fmt::Result {
+    writeln!(out, "- gateway override: {}", one.id)?;
+    writeln!(out, "  place: {}", place(one.place, loaded))?;
+    writeln!(out, "  gateway: {}", one.gateway)?;
+    writeln!(out, "  state: {}", one.state.name())?;
+    match one.until {
+        Some(until) => writeln!(out, "  until: {until}"),
+        None => Ok(()),
+    }
 }
 
 fn place(place: Place, loaded: &Loaded) -> String {

@@ -5,11 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use srsync::config::{Basis, Said, settle};
-use srsync::model::{Labels, LogLevel, Names, Policy, Steering};
+use srsync::gateway::by_hand;
+use srsync::model::{Labels, LogLevel, Names, Policy, Steering, Timestamp};
 use srsync::plan::{self, Inputs};
 use srsync::report::{Detail, Kind, Pass, Report, Style};
 use srsync::snapshot::Snapshot;
 use srsync::source::{Loaded, PathArg, load};
+
+/// When all of this is: gateway overrides may have ended.
+const NOW: Timestamp = Timestamp::from_millis(1_795_233_600_000);
 
 /// The text of a case's plan.
 pub(crate) fn text(case: &Path) -> String {
@@ -28,6 +32,7 @@ pub(crate) struct Planned {
     policy: Policy,
     labels: Labels,
     names: Names,
+    steering: Steering,
     incomplete: Option<String>,
     pub(crate) pass: Pass,
 }
@@ -47,14 +52,15 @@ impl Planned {
         let observed = fs::read_to_string(folder.join("observed.yaml")).unwrap();
         let observed = Snapshot::parse(&observed).and_then(|s| s.to_observed(&names));
         let observed = observed.unwrap_or_else(|error| panic!("{}: {error:?}", folder.display()));
+        let steering = by_hand(&loaded.documents, &loaded.overrides, &loaded.files, NOW);
         let inputs = Inputs {
             documents: &loaded.documents,
             policy: &policy,
             labels: &labels,
             names: &names,
             files: &loaded.files,
-            steering: Steering::NONE,
             objects: false,
+            steering: &steering,
             incomplete: incomplete.as_deref(),
         };
         let pass = Pass {
@@ -68,6 +74,7 @@ impl Planned {
             policy,
             labels,
             names,
+            steering,
             incomplete,
             pass,
         }
@@ -80,8 +87,8 @@ impl Planned {
             labels: &self.labels,
             names: &self.names,
             files: &self.loaded.files,
-            steering: Steering::NONE,
             objects: false,
+            steering: &self.steering,
             incomplete: self.incomplete.as_deref(),
         };
         show(&Report {

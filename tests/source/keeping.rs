@@ -505,3 +505,52 @@ fn a_table_that_is_renamed_is_a_change_of_every_document_that_names_it() {
     assert_eq!(names(&now), ["a"]);
     assert_eq!(now.incomplete(), None);
 }
+
+/// What is decided about gateways, as `gateway state`.
+fn overrides(snapshot: &Snapshot) -> Vec<String> {
+    let overrides = snapshot.overrides.iter();
+    overrides
+        .map(|one| format!("{} {}", one.gateway, one.state.name()))
+        .collect()
+}
+
+fn override_of(gateway: &str, state: &str, name: &str) -> String {
+    format!(
+        "apiVersion: srsync.dev/v1alpha1\nkind: GatewayOverride\nmetadata: {{name: {name}}}\n\
+         spec: {{gateway: {gateway}, state: {state}}}\n"
+    )
+}
+
+#[test]
+fn gateway_overrides_are_kept_as_documents_are() {
+    let (dir, mut watched) = two_files();
+    let drain = override_of("10.0.0.1", "Drained", "a");
+    dir.write("overrides.yaml", &drain);
+    let date = |now: &Snapshot| only_source(now).changed;
+    let first = watched.fresh();
+    assert_eq!(overrides(&first), ["10.0.0.1 Drained"]);
+    // A file with a mistake counts as it last was good, the whole of it.
+    let forced = override_of("10.0.0.2", "ForcedUp", "b");
+    dir.write("overrides.yaml", format!("{forced}---\n{}", broken("x")));
+    let now = watched.fresh();
+    assert_eq!(overrides(&now), ["10.0.0.1 Drained"]);
+    assert!(!now.is_complete());
+    assert_eq!(date(&now), date(&first));
+    // So does one that is being written.
+    dir.write("overrides.yaml", "");
+    assert_eq!(overrides(&watched.fresh()), ["10.0.0.1 Drained"]);
+    dir.write("overrides.yaml", &forced);
+    let now = watched.fresh();
+    assert_eq!(overrides(&now), ["10.0.0.2 ForcedUp"]);
+    assert!(now.is_complete());
+    assert!(date(&now) > date(&first));
+    // Of two for one gateway neither counts, but what it had.
+    dir.write("more.yaml", override_of("10.0.0.2", "Drained", "c"));
+    let now = watched.fresh();
+    assert_eq!(overrides(&now), ["10.0.0.2 ForcedUp"]);
+    assert_eq!(now.diagnostics.len(), 1);
+    fs::remove_file(dir.0.join("overrides.yaml")).unwrap();
+    assert_eq!(overrides(&watched.fresh()), ["10.0.0.2 Drained"]);
+    fs::remove_file(dir.0.join("more.yaml")).unwrap();
+    assert!(overrides(&watched.fresh()).is_empty());
+}
