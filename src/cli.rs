@@ -2,9 +2,13 @@
 
 mod given;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::model::time;
 
 pub use given::{AllGiven, By, Given, SOURCES};
 
@@ -111,7 +115,7 @@ pub enum Command {
     /// Show the running daemon and the state of every route; without a daemon, the routes that
     /// srsync owns in the kernel; with paths, how the kernel differs from these documents
     Status(StatusArgs),
-    /// Show the gateways that the running daemon watches
+    /// Show the gateways that the running daemon watches; move traffic away from one, and back
     Gateway(GatewayArgs),
     /// Show what happened in the running daemon, and what happens
     Events(EventsArgs),
@@ -186,6 +190,28 @@ pub enum GatewayCommand {
     /// Asks the running daemon. LOSS is of the last 32 probes; `-o wide` also shows the spread of
     /// their round trips, what is sent, and the hold-down with what flapping added to it.
     List,
+    /// Move traffic away from a gateway, in every document that names it
+    ///
+    /// It stays in use while no other gateway works. A drain outlives the daemon, but not the node:
+    /// for longer, write a GatewayOverride. What is done by hand goes before that.
+    Drain {
+        /// The gateway
+        #[arg(value_name = "ADDRESS")]
+        gateway: IpAddr,
+        /// End by itself after so long, such as 30m [default: until it is undone]
+        #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
+        lasting: Option<Duration>,
+    },
+    /// Undo a drain by hand
+    Undrain {
+        /// The gateway
+        #[arg(value_name = "ADDRESS")]
+        gateway: IpAddr,
+    },
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    time::lasting(text).ok_or_else(|| format!("it must be {}", time::A_DURATION))
 }
 
 /// `srsync events`.

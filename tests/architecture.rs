@@ -80,7 +80,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["status"]),
     ("sd_notify", &["daemon"]),
     ("tokio::", &["daemon", "probe", "status", "commands"]),
-    ("std::fs", &["source", "kernel", "commands", "status"]),
+    // `daemon`: what it must remember beyond its own end (`drains`).
+    (
+        "std::fs",
+        &["source", "kernel", "commands", "status", "daemon"],
+    ),
     ("std::net::TcpStream", &[]),
     ("std::process::Command", &[]),
     (

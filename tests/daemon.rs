@@ -18,6 +18,7 @@ mod daemon {
     mod configmap;
     mod contested;
     mod directory;
+    mod drained;
     mod drift;
     mod failover;
     mod files;

@@ -19,8 +19,9 @@ use srsync::model::{Labels, Names, Policy, State, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
     Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth, GatewayStatus,
-    GatewayWill, Happening, HappeningKind, LastProbe, Level, Pass, PassStatus, ProbeOutcome,
-    Probing, Published, RoundTrip, RouteChange, Running, Selection, SourceStatus, Style, Trigger,
+    GatewayWill, Happening, HappeningKind, LastProbe, Level, OverrideStatus, Pass, PassStatus,
+    ProbeOutcome, Probing, Published, RoundTrip, RouteChange, Running, Selection, SourceStatus,
+    Style, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -67,6 +68,7 @@ fn a_daemon_without_a_complete_pass_says_so() {
     running.contested_routes = 0;
     running.gateways.clear();
     running.isolated = false;
+    running.overrides.clear();
     running.sources.truncate(1);
     if let Some(pass) = &mut running.last_pass {
         pass.error = Some("nothing was changed: the kernel did not answer".to_owned());
@@ -133,6 +135,7 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
         ("probing", vec![probing.clone()]),
         ("lastProbe", vec![probing["last"].clone()]),
         ("roundTrip", vec![probing["roundTripSeconds"].clone()]),
+        ("override", list("overrides")),
         ("happening", list("recent")),
     ] {
         let documented = &schema["$defs"][name]["properties"];
@@ -172,6 +175,7 @@ fn every_field_of_a_daemon_is_described() {
         "probing",
         "lastProbe",
         "roundTrip",
+        "override",
         "contested",
         "happening",
     ] {
@@ -289,6 +293,20 @@ fn running(findings: Vec<Finding>) -> Running {
         gateways: gateways(),
         isolated: true,
         last_switch: Some(before(12)),
+        overrides: vec![
+            OverrideStatus {
+                gateway: "10.116.0.5".to_owned(),
+                state: "Drained",
+                by: "user 1000".to_owned(),
+                until: Some(Timestamp::from_millis(NOW.millis() + 1_800_000)),
+            },
+            OverrideStatus {
+                gateway: "10.116.0.9".to_owned(),
+                state: "ForcedUp",
+                by: "`maintenance` (/etc/srsync/routes/overrides.yaml:3)".to_owned(),
+                until: None,
+            },
+        ],
         contested_routes: 2,
         contested: vec![
             ContestedRoute {
@@ -448,6 +466,9 @@ fn happenings() -> Vec<Arc<Happening>> {
         Kind::Settled,
         Kind::GatewayDown,
         Kind::GatewayUp,
+        Kind::GatewayDrained,
+        Kind::GatewayForcedUp,
+        Kind::GatewayReleased,
         Kind::Failover,
         Kind::Isolation,
         Kind::Overflow,

@@ -24,7 +24,11 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     for problem in problems {
         tracing::warn!("{problem}");
     }
-    let _socket = listeners.socket_guard();
+    let socket = listeners.socket_guard();
+    // Beside a socket that is not ours are the drains of another daemon.
+    let drains = socket
+        .as_ref()
+        .map(|_| settings.socket.with_extension("drains.json"));
     privileges::keep_network_only()?;
     let names = session.names.clone();
     let (global, arguments) = (global.clone(), paths.clone());
@@ -43,6 +47,7 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
         settings,
         sources,
         names,
+        drains,
         listeners,
         reload: Box::new(reload),
     })?;

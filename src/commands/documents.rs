@@ -11,7 +11,6 @@ use super::session::Session;
 use super::{Invalid, UsageError};
 use crate::cli::Paths;
 use crate::config;
-use crate::gateway;
 use crate::model::{FileName, Steering, Timestamp};
 use crate::source::{self, Loaded, PathArg};
 use crate::spec::{self, Diagnostic, Severity};
@@ -73,7 +72,7 @@ pub(super) fn read(session: &Session, paths: &Paths) -> Result<Loaded> {
 pub(super) fn steering(loaded: &Loaded) -> Steering {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = Timestamp::from_millis(0).after(since.unwrap_or_default());
-    gateway::by_hand(&loaded.documents, &loaded.overrides, &loaded.files, now)
+    crate::gateway::by_hand(&loaded.documents, &loaded.overrides, &loaded.files, now)
 }
 
 /// Findings for people, each with its piece of source; those that are at least this bad.

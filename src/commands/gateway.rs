@@ -1,4 +1,4 @@
-//! `srsync gateway`: the gateways that the daemon watches.
+//! `srsync gateway`: the gateways that the daemon watches, and traffic moved away from one, or back.
 
 use std::io;
 
@@ -16,6 +16,14 @@ pub(super) fn run(global: &Global, command: &GatewayCommand) -> Result<Exit> {
     let client = Client::new(&session.settings().socket);
     match command {
         GatewayCommand::List => list(&session, &client),
+        GatewayCommand::Drain { gateway, lasting } => {
+            let lasting = lasting.map(|lasting| format!("&for={}ms", lasting.as_millis()));
+            let lasting = lasting.unwrap_or_default();
+            change(&client, &format!("/drain?gateway={gateway}{lasting}"))
+        }
+        GatewayCommand::Undrain { gateway } => {
+            change(&client, &format!("/undrain?gateway={gateway}"))
+        }
     }
 }
 
@@ -33,4 +41,10 @@ fn list(session: &Session, client: &Client) -> Result<Exit> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn change(client: &Client, target: &str) -> Result<Exit> {
+    let done = block_on(async { Ok(client.post(target).await?.text().await?) })?;
+    stdout(|out| Ok(out.write_all(done.as_bytes())?))?;
+    Ok(Exit::Done)
 }

@@ -29,12 +29,16 @@ use crate::report::{HappeningKind, Level, ProbeRecord};
 /// For a gateway without a check of its own beside others that have one.
 const HOLD_DOWN: Duration = Duration::from_secs(10);
 
+/// What somebody decided about gateways.
+pub(super) type Wills = BTreeMap<IpAddr, Will>;
+
 /// All gateways that are watched, and what carries.
 pub(super) struct Gateways {
     probes: watch::Sender<BTreeSet<Target>>,
     known: Known,
     /// What probes of gateways came to, for whoever asks.
     records: BTreeMap<Target, Arc<ProbeRecord>>,
+    wills: Wills,
     /// Gateways that this node cannot even ask, said once.
     unasked: BTreeSet<IpAddr>,
     /// How this node could use them, while the documents in force are those of the last decision.
@@ -80,9 +84,11 @@ pub(super) struct Steered {
     pub(super) switches: u64,
 }
 
-/// Whether somebody wants the gateways of this document watched.
-fn is_watched(document: &Document) -> bool {
-    listed(document).is_some_and(Listed::are_watched)
+/// Whether somebody wants the gateways of this document watched, or decided about one of them.
+fn is_watched(document: &Document, wills: &Wills) -> bool {
+    let concerns =
+        |gateway: &Gateway| gateway.check.is_some() || wills.contains_key(&gateway.address);
+    listed(document).is_some_and(|listed| listed.list.iter().any(concerns))
 }
 
 fn listed(document: &Document) -> Option<&Listed> {
@@ -98,6 +104,7 @@ impl Gateways {
             probes,
             known: Known::default(),
             records: BTreeMap::new(),
+            wills: Wills::new(),
             unasked: BTreeSet::new(),
             reaches: None,
             stirred: false,
@@ -113,6 +120,15 @@ impl Gateways {
     /// Other documents are in force.
     pub(super) fn documents_changed(&mut self) {
         self.reaches = None;
+    }
+
+    /// Takes over what somebody decided; it counts from the next steering on.
+    pub(super) fn take_wills(&mut self, wills: Wills) {
+        if self.wills != wills {
+            self.wills = wills;
+            // It may be about other documents than those that were looked at.
+            self.reaches = None;
+        }
     }
 
     /// When to steer again, if nothing happens.
@@ -170,7 +186,9 @@ impl Gateways {
         observed: &Observed,
         now: Instant,
     ) -> Steered {
-        let reaches = plan::reach(inputs, observed, is_watched);
+        let reaches = plan::reach(inputs, observed, |document| {
+            is_watched(document, &self.wills)
+        });
         let steered = self.decide(inputs, &reaches, Some(observed), now);
         self.reaches = Some(reaches);
         steered
@@ -200,6 +218,7 @@ impl Gateways {
             now,
             before: std::mem::take(&mut self.known),
             known: &mut self.known,
+            wills: &self.wills,
             next: None,
             steered: Steered::default(),
         };
@@ -240,6 +259,7 @@ struct Work<'a> {
     before: Known,
     /// What of it is still of use.
     known: &'a mut Known,
+    wills: &'a Wills,
     next: Option<Instant>,
     steered: Steered,
 }
@@ -307,7 +327,11 @@ impl Work<'_> {
         Member {
             via: Via::from(gateway),
             standing: health.standing(self.now),
-            will: Will::Auto,
+            will: self
+                .wills
+                .get(&gateway.address)
+                .copied()
+                .unwrap_or_default(),
             hold_down: health.hold_down(),
         }
     }

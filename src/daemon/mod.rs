@@ -9,14 +9,17 @@
 //! - `schedule`, `contest`, `relevance`: decisions about time, about those who undo our routes, and
 //!   about which news matters. Pure.
 //! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
+//! - `overrides`: what somebody decided about gateways; `drains`: what of that outlives the daemon.
 //! - `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
 
 mod contest;
+mod drains;
 mod gateways;
 mod journal;
 mod news;
+mod overrides;
 mod pass;
 mod relevance;
 mod schedule;
@@ -52,6 +55,8 @@ pub struct Setup {
     pub sources: Vec<PathBuf>,
     /// The names of tables and protocols.
     pub names: Names,
+    /// Where it keeps what is drained by hand; `None` forgets that when it ends.
+    pub drains: Option<PathBuf>,
     /// Sockets on which its status is shown.
     pub listeners: Listeners,
     /// Reads settings and sources again.

@@ -239,6 +239,13 @@ impl Daemon {
         let moment = (now, Instant::now());
         self.running.gateways = self.gateways.status(&inputs, &self.published, moment);
         self.running.isolated = self.gateways.isolated();
+        self.running.overrides = self.overrides.status();
+        for gateway in &mut self.running.gateways {
+            let address = gateway.address.to_string();
+            let mut overrides = self.running.overrides.iter();
+            let by = overrides.find(|by_hand| by_hand.gateway == address);
+            gateway.by_hand = by.map(|by_hand| by_hand.by.clone());
+        }
         self.running.now = now;
         self.running.recent = self.journal.recent();
         let published = Published {

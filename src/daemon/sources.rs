@@ -71,6 +71,7 @@ impl Daemon {
         self.arm();
         self.schedule
             .want_pass_now(Trigger::Sources, Instant::now());
+        self.update_overrides(None, Instant::now());
     }
 
     fn tell_sources(&mut self, snapshot: &Snapshot) {

@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, watch};
 use super::contest::Contest;
 use super::gateways::Gateways;
 use super::journal::{Journal, News};
+use super::overrides::Overrides;
 use super::relevance::Concern;
 use super::schedule::Schedule;
 use super::service::Service;
@@ -41,6 +42,7 @@ pub(super) struct Daemon {
     pub(super) contest: Contest,
     pub(super) gateways: Gateways,
     pub(super) groups: Groups,
+    pub(super) overrides: Overrides,
     pub(super) culprits: Culprits,
     pub(super) journal: Journal,
     pub(super) running: Running,
@@ -165,6 +167,7 @@ impl Daemon {
             probes_wanted,
             sender.clone(),
         )?;
+        let (overrides, lost) = Overrides::load(setup.drains);
         let schedule = Schedule::new(settings.debounce, settings.resync_interval, now);
         let mut daemon = Self {
             wanted: Wanted {
@@ -184,6 +187,7 @@ impl Daemon {
             contest: Contest::default(),
             gateways: Gateways::new(probes),
             groups: Groups::default(),
+            overrides,
             culprits: Culprits::default(),
             journal: Journal::new(listeners),
             running: Running {
@@ -203,6 +207,9 @@ impl Daemon {
             stopping: false,
         };
         daemon.tell_start();
+        if let Some(lost) = lost {
+            daemon.tell(News::new(HappeningKind::GatewayReleased, Level::Warn, lost));
+        }
         Ok(daemon)
     }
 
@@ -230,6 +237,7 @@ impl Daemon {
         self.publish();
         self.arm();
         self.read_sources();
+        self.update_overrides(None, Instant::now());
         self.pass(Trigger::Start)
     }
 
@@ -240,7 +248,11 @@ impl Daemon {
     /// When something is due at the latest.
     pub(super) fn next_moment(&self) -> Instant {
         let next = self.schedule.next();
-        self.service.next().map_or(next, |alive| alive.min(next))
+        let others = [
+            self.service.next(),
+            self.overrides.next(time(), Instant::now()),
+        ];
+        others.into_iter().flatten().fold(next, Instant::min)
     }
 
     /// What an event does: mostly it says when something is due.
@@ -262,6 +274,17 @@ impl Daemon {
                 self.waiting.push(answer);
                 self.reload(Some(&by), now);
             }
+            Event::Request(Request::Drain {
+                gateway,
+                lasting,
+                by,
+                answer,
+            }) => self.drain((gateway, lasting), &by, answer, now),
+            Event::Request(Request::Undrain {
+                gateway,
+                by,
+                answer,
+            }) => self.undrain(gateway, &by, answer, now),
             Event::Reload => self.reload(None, now),
             Event::Stop(signal) => {
                 tracing::debug!("got {signal}");
@@ -328,6 +351,9 @@ impl Daemon {
         if self.schedule.sources_are_due(now) {
             self.read_sources();
         }
+        if self.overrides.is_due(time()) {
+            self.update_overrides(None, now);
+        }
         if let Some(trigger) = self.schedule.pass_is_due(now)
             && !self.stopping
         {
@@ -336,6 +362,7 @@ impl Daemon {
             }
             self.pass(trigger)?;
             self.answer();
+            self.answer_overrides();
         }
         Ok(())
     }

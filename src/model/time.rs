@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +84,10 @@ fn zone(text: &str) -> Option<(String, i64)> {
     Some((format!("{local}Z"), sign * ahead * 60_000))
 }
 
+/// What [`lasting`] reads, in words.
+pub const A_DURATION: &str =
+    "a whole number with the unit `ms`, `s`, `m` or `h`, more than 0 and at most `24h`";
+
 /// A length of time as every setting takes it: a whole number with the unit `ms`, `s`, `m` or `h`,
 /// at most a day.
 pub fn duration(text: &str) -> Option<Duration> {
@@ -105,6 +109,18 @@ pub fn duration(text: &str) -> Option<Duration> {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// The same of something that lasts at all.
+pub fn lasting(text: &str) -> Option<Duration> {
+    duration(text).filter(|duration| !duration.is_zero())
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 

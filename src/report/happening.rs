@@ -111,6 +111,12 @@ pub enum HappeningKind {
     GatewayDown,
     /// A gateway works.
     GatewayUp,
+    /// Somebody drained a gateway, by hand or in a document.
+    GatewayDrained,
+    /// Somebody declared a gateway healthy.
+    GatewayForcedUp,
+    /// What somebody decided about a gateway is over.
+    GatewayReleased,
     /// The traffic of a document goes another way.
     Failover,
     /// The node reaches none of its witnesses, or one again.

@@ -117,6 +117,8 @@ pub struct Running {
     pub last_pass: Option<PassStatus>,
     /// The gateways that are watched.
     pub gateways: Vec<GatewayStatus>,
+    /// The gateways that somebody decided about.
+    pub overrides: Vec<OverrideStatus>,
     /// Whether this node reaches none of the witnesses of a document.
     pub isolated: bool,
     /// When the traffic of a document last went another way.
@@ -277,6 +279,21 @@ pub struct ContestedRoute {
     /// When it is restored next, if it is not there now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<Timestamp>,
+}
+
+/// A gateway that somebody decided about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideStatus {
+    /// Its address.
+    pub gateway: String,
+    /// What was decided: `Drained` or `ForcedUp`.
+    pub state: &'static str,
+    /// Who did: a user by number, or a document with its place.
+    pub by: String,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// What is counted while the daemon runs.

@@ -34,6 +34,7 @@ impl fmt::Display for RunningText<'_> {
             self.finding(f, finding)?;
         }
         self.gateways(f)?;
+        self.overrides(f)?;
         self.contested(f)
     }
 }
@@ -143,6 +144,27 @@ impl RunningText<'_> {
             indent: "  ",
         };
         writeln!(f, "{table}")
+    }
+
+    fn overrides(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let overrides = &self.running.overrides;
+        let width = overrides.iter().map(|one| one.gateway.len()).max();
+        let Some(width) = width else {
+            return Ok(());
+        };
+        self.heading(f, "Gateways by hand")?;
+        for one in overrides {
+            let state = self.style.paint(colour(AnsiColor::Yellow), one.state);
+            write!(f, "  {:width$}   {state} by {}", one.gateway, one.by)?;
+            match one.until {
+                Some(until) => {
+                    let left = brief(until.since(self.running.now));
+                    writeln!(f, ", until {until} (in {left})")?;
+                }
+                None => writeln!(f)?,
+            }
+        }
+        writeln!(f)
     }
 
     fn contested(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -173,7 +173,7 @@ pub fn idle_overrides(
 }
 
 /// Which gateways there are, where one is named that is not among them.
-fn other_gateways(unknown: IpAddr, named: &BTreeSet<IpAddr>) -> Option<String> {
+pub(crate) fn other_gateways(unknown: IpAddr, named: &BTreeSet<IpAddr>) -> Option<String> {
     let names: Vec<String> = named.iter().map(ToString::to_string).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     match names.as_slice() {

@@ -27,6 +27,7 @@ mod words;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Problem, Related, Severity, Span, Spot};
+pub(crate) use gateway_override::other_gateways;
 pub use gateway_override::{
     OverrideSpots, ValidOverride, idle_overrides, take_ambiguous_overrides,
 };

@@ -13,6 +13,7 @@ mod metrics;
 mod query;
 mod routes;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,26 @@ pub struct Feed {
 pub enum Request {
     /// Read config and sources again, and compare everything.
     Reload {
+        /// Who asks.
+        by: Caller,
+        /// To be told the outcome.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Move traffic away from a gateway.
+    Drain {
+        /// Which.
+        gateway: IpAddr,
+        /// For how long; until it is undone without.
+        lasting: Option<Duration>,
+        /// Who asks.
+        by: Caller,
+        /// To be told the outcome.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Undo that.
+    Undrain {
+        /// Which.
+        gateway: IpAddr,
         /// Who asks.
         by: Caller,
         /// To be told the outcome.

@@ -13,12 +13,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::body::{self, Body};
 use super::query::Query;
-use super::{Caller, Feed, Request, events, metrics, now};
+use super::{Answer, Caller, Feed, Request, events, metrics, now};
+use crate::model::time::{self, A_DURATION};
 use crate::model::{State, Timestamp};
 use crate::report::{Detail, Probing, Published, Running, Selection, Style};
 
 /// Where something is answered, and what.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 10] = [
     ("/", "the status as a page"),
     ("/status", "the status, for programs and people"),
     ("/gateways", "the gateways that are watched"),
@@ -30,11 +31,22 @@ const PATHS: [(&str, &str); 8] = [
         "/reload",
         "POST, on the Unix socket: read config and sources again",
     ),
+    (
+        "/drain",
+        "POST, on the Unix socket: move traffic away from a gateway",
+    ),
+    ("/undrain", "POST, on the Unix socket: undo that"),
 ];
 /// What only looks.
 const READS: &str = "GET, HEAD";
 /// The names of the query of `/gateways`.
 const FORM_NAMES: [&str; 2] = ["output", "color"];
+/// What changes something, and how a person asks for it.
+const CHANGES: [(&str, &str); 3] = [
+    ("/reload", "srsync reload"),
+    ("/drain", "srsync gateway drain ADDRESS"),
+    ("/undrain", "srsync gateway undrain ADDRESS"),
+];
 /// The names of the query of `/status`.
 const STATUS_NAMES: [&str; 5] = ["output", "color", "limit", "state", "filter"];
 
@@ -81,7 +93,9 @@ impl Routes {
         let path = request.uri().path();
         let mut reply = match *request.method() {
             _ if !PATHS.iter().any(|(known, _)| *known == path) => unknown(path),
-            ref method if path == "/reload" => self.reload(method, caller).await,
+            _ if CHANGES.iter().any(|(change, _)| *change == path) => {
+                self.change(path, request, caller).await
+            }
             Method::GET => self.read(path, request),
             // Nobody reads the body: what would write it finds that out.
             Method::HEAD => self.read(path, request).map(|_| body::whole("")),
@@ -202,18 +216,28 @@ impl Routes {
         reply
     }
 
-    async fn reload(&self, method: &Method, caller: Option<Caller>) -> Reply {
+    async fn change<B>(
+        &self,
+        path: &str,
+        request: &HttpRequest<B>,
+        caller: Option<Caller>,
+    ) -> Reply {
         let Some(by) = caller else {
+            let command = CHANGES.iter().find(|(change, _)| *change == path);
+            let command = command.map_or("srsync", |(_, command)| command);
             return text(
                 StatusCode::FORBIDDEN,
-                "this is for the Unix socket: `srsync reload` on the node itself",
+                format!("this is for the Unix socket: `{command}` on the node itself"),
             );
         };
-        if method != Method::POST {
-            return refused("POST", "/reload changes something (POST)".to_owned());
+        if request.method() != Method::POST {
+            return refused("POST", format!("{path} changes something (POST)"));
         }
         let (answer, answered) = oneshot::channel();
-        (self.feed.requests)(Request::Reload { by, answer });
+        match wanted(path, request.uri().query(), by, answer) {
+            Ok(wanted) => (self.feed.requests)(wanted),
+            Err(why) => return text(StatusCode::BAD_REQUEST, why),
+        }
         match tokio::time::timeout(ANSWER_WITHIN, answered).await {
             Ok(Ok(Ok(done))) => text(StatusCode::OK, done),
             Ok(Ok(Err(why))) => text(StatusCode::UNPROCESSABLE_ENTITY, why),
@@ -224,6 +248,45 @@ impl Routes {
             ),
         }
     }
+}
+
+/// What the loop is asked to do.
+fn wanted(
+    path: &str,
+    query: Option<&str>,
+    by: Caller,
+    answer: oneshot::Sender<Answer>,
+) -> Result<Request, String> {
+    let known: &[&str] = match path {
+        "/drain" => &["gateway", "for"],
+        "/undrain" => &["gateway"],
+        _ => &[],
+    };
+    let query = Query::parse(query, known)?;
+    if path == "/reload" {
+        return Ok(Request::Reload { by, answer });
+    }
+    let gateway = query.text("gateway").ok_or("`gateway` is missing")?;
+    let gateway = gateway
+        .parse()
+        .map_err(|_| format!("`gateway` must be an IP address, not `{gateway}`"))?;
+    let lasting = |text: &str| {
+        let lasting = time::lasting(text);
+        lasting.ok_or_else(|| format!("`for` must be {A_DURATION}, not `{text}`"))
+    };
+    Ok(match path {
+        "/drain" => Request::Drain {
+            gateway,
+            lasting: query.text("for").map(lasting).transpose()?,
+            by,
+            answer,
+        },
+        _ => Request::Undrain {
+            gateway,
+            by,
+            answer,
+        },
+    })
 }
 
 /// A form of the status.

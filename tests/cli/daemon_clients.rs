@@ -43,7 +43,13 @@ fn what_needs_a_daemon_says_where_it_looked() {
     // A socket that nobody listens on any more.
     drop(UnixListener::bind(&left).unwrap());
     for socket in [NOWHERE, &left] {
-        for line in ["events", "events --no-follow -o json", "reload"] {
+        for line in [
+            "events",
+            "events --no-follow -o json",
+            "reload",
+            "gateway drain 10.0.0.1 --for 30m",
+            "gateway undrain fe80::1",
+        ] {
             let ran = srsync_line(&format!("{line} --socket {socket}")).exits(1);
             assert_eq!(ran.stdout, "");
             assert_eq!(
@@ -116,6 +122,28 @@ fn an_answer_that_is_none_is_an_error() {
             "{}",
             ran.stderr
         );
+    }
+}
+
+#[test]
+fn what_is_drained_is_an_address_for_a_length_of_time() {
+    let lasting = "it must be a whole number with the unit `ms`, `s`, `m` or `h`, more than 0 and at \
+                   most `24h`";
+    for (line, why) in [
+        ("gateway", "Usage: srsync gateway"),
+        ("gateway drain", "<ADDRESS>"),
+        ("gateway drain gw1", "invalid value 'gw1' for '<ADDRESS>'"),
+        ("gateway drain 10.0.0.0/24", "invalid value '10.0.0.0/24'"),
+        ("gateway drain 10.0.0.1 --for 30", lasting),
+        ("gateway drain 10.0.0.1 --for 0s", lasting),
+        ("gateway drain 10.0.0.1 --for 25h", lasting),
+        (
+            "gateway undrain 10.0.0.1 --for 30m",
+            "unexpected argument '--for'",
+        ),
+    ] {
+        let ran = srsync_line(line).exits(2);
+        assert!(ran.stderr.contains(why), "{line}: {}", ran.stderr);
     }
 }
 

@@ -90,12 +90,26 @@ impl Daemon {
             published: published.subscribe(),
             happenings: happenings.clone(),
             heartbeat: heartbeat.clone(),
-            requests: Arc::new(move |Request::Reload { by, answer }| {
+            requests: Arc::new(move |request| {
+                let (by, answer, done) = match request {
+                    Request::Reload { by, answer } => (by, answer, "read again".to_owned()),
+                    Request::Drain {
+                        gateway,
+                        lasting,
+                        by,
+                        answer,
+                    } => (by, answer, format!("drained {gateway} for {lasting:?}")),
+                    Request::Undrain {
+                        gateway,
+                        by,
+                        answer,
+                    } => (by, answer, format!("undrained {gateway}")),
+                };
                 let mut asked = asked.lock().unwrap();
                 asked.push(by);
                 let refusal = Err("config.yaml:3: `tabel` is no key".to_owned());
                 let outcome = match asked.len() {
-                    1 => Ok("read again".to_owned()),
+                    1 => Ok(done),
                     _ => refusal,
                 };
                 answer.send(outcome).unwrap();

@@ -216,7 +216,7 @@ async fn an_unknown_path_says_which_there_are() {
     let daemon = Daemon::start(published());
     let reply = daemon.get("/routes").await.is(404);
     for path in [
-        "/status", "/events", "/metrics", "/healthz", "/readyz", "/reload",
+        "/status", "/events", "/metrics", "/healthz", "/readyz", "/reload", "/drain", "/undrain",
     ] {
         assert!(
             reply.body.contains(&format!("\n  {path} ")),
@@ -227,7 +227,7 @@ async fn an_unknown_path_says_which_there_are() {
 }
 
 #[tokio::test]
-async fn only_reload_is_for_anything_but_reading() {
+async fn only_what_changes_something_is_for_anything_but_reading() {
     let daemon = Daemon::start(published());
     for path in ["/", "/status", "/events", "/metrics", "/healthz", "/readyz"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
@@ -235,7 +235,9 @@ async fn only_reload_is_for_anything_but_reading() {
             assert_eq!(reply.header("allow"), "GET, HEAD");
         }
     }
-    assert_eq!(daemon.get("/reload").await.is(405).header("allow"), "POST");
+    for path in ["/reload", "/drain", "/undrain"] {
+        assert_eq!(daemon.get(path).await.is(405).header("allow"), "POST");
+    }
     assert!(daemon.callers.lock().unwrap().is_empty());
 }
 
@@ -271,6 +273,44 @@ async fn a_reload_is_done_for_a_caller_whom_the_kernel_names() {
     assert_eq!(*daemon.callers.lock().unwrap(), [me, me]);
 }
 
+#[tokio::test]
+async fn a_gateway_is_drained_and_undrained_by_its_address() {
+    for (request, done) in [
+        ("/drain?gateway=10.0.0.1", "drained 10.0.0.1 for None\n"),
+        (
+            "/drain?gateway=fe80::1&for=30m",
+            "drained fe80::1 for Some(1800s)\n",
+        ),
+        ("/undrain?gateway=10.0.0.1", "undrained 10.0.0.1\n"),
+    ] {
+        let daemon = Daemon::start(published());
+        let reply = daemon.ask(&format!("POST {request}")).await.is(200);
+        assert_eq!(reply.body, done);
+        assert_eq!(daemon.callers.lock().unwrap().len(), 1);
+    }
+    let daemon = Daemon::start(published());
+    for (request, why) in [
+        ("/drain", "`gateway` is missing\n"),
+        (
+            "/drain?gateway=gw1",
+            "`gateway` must be an IP address, not `gw1`\n",
+        ),
+        (
+            "/drain?gateway=10.0.0.1&for=30",
+            "`for` must be a whole number with the unit `ms`, `s`, `m` or `h`, more than 0 and at most \
+             `24h`, not `30`\n",
+        ),
+        (
+            "/undrain?gateway=10.0.0.1&for=30m",
+            "there is no `for` here; there are: gateway\n",
+        ),
+    ] {
+        let reply = daemon.ask(&format!("POST {request}")).await.is(400);
+        assert_eq!(reply.body, why);
+    }
+    assert!(daemon.callers.lock().unwrap().is_empty());
+}
+
 #[test]
 fn http_is_only_for_reading() {
     on_loopback(async |daemon, address| {
@@ -286,6 +326,12 @@ fn http_is_only_for_reading() {
             denied.body,
             "this is for the Unix socket: `srsync reload` on the node itself\n"
         );
+        let denied = ask("POST /drain?gateway=10.0.0.1").await.is(403);
+        assert_eq!(
+            denied.body,
+            "this is for the Unix socket: `srsync gateway drain ADDRESS` on the node itself\n"
+        );
+        ask("POST /undrain?gateway=10.0.0.1").await.is(403);
         ask("POST /status").await.is(405);
         assert!(daemon.callers.lock().unwrap().is_empty());
     });

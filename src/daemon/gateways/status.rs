@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Gateways, Watched, is_watched, listed, probes, witnessed};
+use super::{Gateways, Watched, Wills, is_watched, listed, probes, witnessed};
 use crate::gateway::{Carry, Condition, Health, Via, Will, Witnesses};
 use crate::model::{Document, Family, IfIndex, State, TableId, Timestamp};
 use crate::plan::Inputs;
@@ -32,8 +32,8 @@ impl Gateways {
         if self.known.healths.is_empty() {
             return Vec::new();
         }
-        let wanting = wanting(inputs.documents, inputs.policy.table);
-        let routes = routes(published);
+        let wanting = wanting(inputs.documents, inputs.policy.table, &self.wills);
+        let routes = routes(published, &self.wills);
         let ago = |since: Instant| {
             let ago = now.saturating_duration_since(since).as_millis();
             let ago = u64::try_from(ago).unwrap_or(u64::MAX);
@@ -54,7 +54,7 @@ impl Gateways {
             let check = watched.check.as_ref();
             let target = watched.target();
             let record = target.and_then(|target| self.records.get(&target));
-            let (will, by_hand) = by_hand(Will::Auto);
+            let will = self.wills.get(&watched.address).copied();
             GatewayStatus {
                 gateway: watched.via().to_string(),
                 address: watched.address,
@@ -71,8 +71,8 @@ impl Gateways {
                 routes: routes.get(watched).copied().unwrap_or(0),
                 flaps: health.flaps(),
                 hold_down: health.damped_hold_down(),
-                will,
-                by_hand,
+                will: word_for(will.unwrap_or_default()),
+                by_hand: None,
                 documents: documents
                     .filter(|document| self.decides(watched, document).is_some())
                     .map(|document| document.id.to_string())
@@ -95,20 +95,18 @@ impl Gateways {
     }
 }
 
-/// What somebody decided about a gateway, and in which words.
-fn by_hand(will: Will) -> (GatewayWill, Option<String>) {
-    let will = match will {
+fn word_for(will: Will) -> GatewayWill {
+    match will {
         Will::Auto => GatewayWill::Auto,
         Will::Drained => GatewayWill::Drained,
         Will::ForcedUp => GatewayWill::ForcedUp,
-    };
-    (will, None)
+    }
 }
 
-fn wanting(documents: &[Document], table: TableId) -> Wanting {
+fn wanting(documents: &[Document], table: TableId, wills: &Wills) -> Wanting {
     let mut wanting = Wanting::new();
     for (index, document) in documents.iter().enumerate() {
-        let Some(listed) = listed(document).filter(|_| is_watched(document)) else {
+        let Some(listed) = listed(document).filter(|_| is_watched(document, wills)) else {
             continue;
         };
         let witnessed = witnessed(listed);
@@ -121,9 +119,9 @@ fn wanting(documents: &[Document], table: TableId) -> Wanting {
 }
 
 /// How many routes that are in place lead to each gateway.
-fn routes(published: &Published) -> BTreeMap<Watched, usize> {
-    let wanting = wanting(&published.documents, published.policy.table);
-    let led = led(published);
+fn routes(published: &Published, wills: &Wills) -> BTreeMap<Watched, usize> {
+    let wanting = wanting(&published.documents, published.policy.table, wills);
+    let led = led(published, wills);
     let count = |(watched, documents): (Watched, Vec<usize>)| {
         let here = |link: &Option<IfIndex>| match &watched.interface {
             Some(name) => {
@@ -146,9 +144,12 @@ fn routes(published: &Published) -> BTreeMap<Watched, usize> {
 
 /// A hundred thousand routes in a row of one document lead to the same hops: they are counted
 /// first, and looked up once.
-fn led(published: &Published) -> Led {
+fn led(published: &Published, wills: &Wills) -> Led {
     let mut led = Led::new();
-    let watched: Vec<bool> = published.documents.iter().map(is_watched).collect();
+    let watched = published.documents.iter();
+    let watched = watched
+        .map(|document| is_watched(document, wills))
+        .collect::<Vec<_>>();
     published.report(None, |report| {
         let rows = report.rows().filter_map(|view| {
             let document = view.row.claim.as_ref()?.document as usize;
