@@ -282,7 +282,7 @@ pub struct SchemaArgs {
 /// What there is a schema of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaOf {
-    /// StaticRoute documents of all three groups
+    /// StaticRoute documents of all three groups, and GatewayOverrides
     Document,
     /// What `-o json` prints for plan, apply and status
     Report,

@@ -40,6 +40,8 @@ fuzz_target!(|data: &[u8]| {
     let mut valid = parsed.documents;
     let mut diagnostics = parsed.diagnostics;
     diagnostics.extend(spec::take_ambiguous(&mut valid));
+    let mut overrides = parsed.overrides;
+    diagnostics.extend(spec::take_ambiguous_overrides(&mut overrides));
     for diagnostic in &diagnostics {
         assert!(!diagnostic.message.is_empty());
         for colour in [false, true] {

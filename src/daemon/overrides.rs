@@ -97,10 +97,20 @@ impl Overrides {
         in_force.extend(by_hand.map(|drain| (drain.gateway, InForce::by_hand(drain))));
         let before = std::mem::replace(&mut self.in_force, in_force);
         let after = &self.in_force;
+        let named = named(&snapshot.documents);
         let gateways: BTreeSet<&IpAddr> = before.keys().chain(after.keys()).collect();
         let news = gateways.into_iter().filter_map(|gateway| {
             let change = (before.get(gateway), after.get(gateway));
-            told(*gateway, change, by, now)
+            let (kind, what, place) = told(change, by, now)?;
+            let (level, idle) = match change.1.is_some() && !named.contains(gateway) {
+                true => (
+                    Level::Warn,
+                    "; no document names it, so that changes nothing",
+                ),
+                false => (Level::Info, ""),
+            };
+            let message = format!("gateway {gateway} {what}{idle}");
+            Some(News::new(kind, level, message).at(place))
         });
         news.collect()
     }
@@ -203,20 +213,25 @@ impl InForce {
     }
 }
 
-/// What is new about a gateway between two moments, if anything is.
+/// The gateways that documents name.
+fn named(documents: &[Document]) -> BTreeSet<IpAddr> {
+    let gateways = documents.iter().flat_map(Document::gateways);
+    gateways.map(|gateway| gateway.address).collect()
+}
+
+/// What is new about a gateway between two moments, if anything is, to follow its name.
 fn told(
-    gateway: IpAddr,
     change: (Option<&InForce>, Option<&InForce>),
     by: Option<&Caller>,
     now: Timestamp,
-) -> Option<News> {
+) -> Option<(HappeningKind, String, Place)> {
     let why_ended = |before: &InForce| match (&before.who, by) {
         _ if before.until.is_some_and(|until| until <= now) => "its time is over".to_owned(),
         (Who::User(..), Some(caller)) => format!("undrained by user {}", caller.uid),
         (Who::User(..), None) => "it was undrained".to_owned(),
         (Who::Document(_), _) => format!("{} no longer says so", before.by()),
     };
-    let (kind, what, place) = match change {
+    Some(match change {
         (Some(before), Some(after)) if before.is_same(after) => return None,
         (before, Some(after)) => {
             let kind = match after.state {
@@ -236,9 +251,7 @@ fn told(
             (HappeningKind::GatewayReleased, what, before.place.clone())
         }
         (None, None) => return None,
-    };
-    let message = format!("gateway {gateway} {what}");
-    Some(News::new(kind, Level::Info, message).at(place))
+    })
 }
 
 impl Daemon {
@@ -351,9 +364,7 @@ impl Daemon {
     /// # Errors
     /// If none does: text that names those that there are.
     fn is_named(&self, gateway: IpAddr) -> Result<(), String> {
-        let documents = self.wanted.snapshot.documents.iter();
-        let gateways = documents.flat_map(Document::gateways);
-        let named: BTreeSet<IpAddr> = gateways.map(|gateway| gateway.address).collect();
+        let named = named(&self.wanted.snapshot.documents);
         if named.contains(&gateway) {
             return Ok(());
         }

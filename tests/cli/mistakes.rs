@@ -257,3 +257,25 @@ fn a_percentage_of_removals_is_asked_for_once_in_a_pass() {
         assert_eq!(ip("route show proto 83").lines().count(), 6);
     });
 }
+
+#[test]
+fn an_override_that_changes_nothing_is_noted_and_keeps_nobody_from_applying() {
+    on_a_node(|| {
+        let mistyped = "apiVersion: srsync.dev/v1alpha1\nkind: GatewayOverride\nmetadata: {name: a}\n\
+                        spec: {gateway: 10.116.0.6, state: Drained}\n";
+        let folder = Folder::new(&[("routes.yaml", ROUTES), ("overrides.yaml", mistyped)]);
+        for verb in ["plan", "apply"] {
+            let ran = srsync(&[verb, folder.path()]).exits(0);
+            let note = "note: no document names the gateway 10.116.0.6\n";
+            assert!(ran.stderr.starts_with(note), "{}", ran.stderr);
+            let help = "the only gateway is `10.116.0.5`";
+            assert!(ran.stderr.contains(help), "{}", ran.stderr);
+        }
+        let ran = srsync(&["validate", folder.path()]).exits(0);
+        let counted =
+            "2 files, 1 document, 3 destinations, 1 gateway override: valid, with 1 note\n";
+        assert!(ran.stdout.ends_with(counted), "{}", ran.stdout);
+        let ran = srsync(&["validate", "-o", "json", folder.path()]).exits(0);
+        assert_eq!(ran.json()["gatewayOverrides"], 1);
+    });
+}

@@ -316,6 +316,13 @@ fn what_makes_no_sense_is_refused_and_says_what_does() {
                  `10.0.2.2`, `fd00:1::2` and `fd00:2::2`\n"
             );
         }
+        declare(srsync, "10.0.1.3", "state: Drained");
+        wait_until("it is told", || {
+            !daemon.messages("gatewayDrained").is_empty()
+        });
+        let told = &daemon.messages("gatewayDrained")[0];
+        let idle = "; no document names it, so that changes nothing";
+        assert!(told.ends_with(idle), "{told}");
         declare(srsync, "10.0.1.2", "state: Drained");
         wait_until("the second carries", || leads(V4, "10.0.2.2"));
         let refused = gateway(srsync, &daemon, "undrain 10.0.1.2").exits(1);
