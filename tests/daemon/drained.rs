@@ -75,6 +75,12 @@ fn declare(srsync: &Srsync<'_>, gateway: &str, more: &str) {
     );
 }
 
+/// The messages of a kind once there are so many: what is told of a pass is shown after it.
+fn told(daemon: &Daemon, kind: &str, count: usize) -> Vec<String> {
+    wait_until(kind, || daemon.messages(kind).len() >= count);
+    daemon.messages(kind)
+}
+
 fn after(wait: Duration) -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Timestamp::from_millis(0).after(now + wait)
@@ -168,7 +174,7 @@ fn a_drain_ends_by_itself_and_draining_again_starts_its_time_anew() {
         assert!(leads(V4, "10.0.2.2"));
         wait_until("it is over", || leads(V4, "10.0.1.2"));
         assert_eq!(
-            daemon.messages("gatewayReleased"),
+            told(&daemon, "gatewayReleased", 1),
             ["gateway 10.0.1.2 is no longer drained: its time is over"]
         );
     });
@@ -214,11 +220,7 @@ fn a_document_drains_for_as_long_as_it_is_there_and_has_time() {
         let daemon = Daemon::start(srsync, "--resync-interval 10m");
         declare(srsync, "10.0.1.2", "state: Drained");
         wait_until("the second carries", || leads(V4, "10.0.2.2"));
-        let events = daemon.eventually("it is told", |status| {
-            let recent = status["daemon"]["recent"].to_string();
-            recent.contains("gatewayDrained")
-        });
-        assert!(!events.is_null());
+        told(&daemon, "gatewayDrained", 1);
         let event = &daemon.events("gatewayDrained")[0];
         let message = event["message"].as_str().unwrap();
         assert!(
@@ -244,7 +246,7 @@ fn a_document_drains_for_as_long_as_it_is_there_and_has_time() {
         wait_until("the second carries again", || leads(V4, "10.0.2.2"));
         srsync.without("maintenance");
         wait_until("the document is gone", || leads(V4, "10.0.1.2"));
-        let told = daemon.messages("gatewayReleased");
+        let told = told(&daemon, "gatewayReleased", 2);
         assert!(told[0].ends_with(": its time is over"), "{told:?}");
         assert!(told[1].ends_with(" no longer says so"), "{told:?}");
     });
@@ -258,7 +260,7 @@ fn a_gateway_that_is_forced_up_carries_whatever_its_probes_say() {
         wait_until("the second carries", || leads(V4, "10.0.2.2"));
         declare(srsync, "10.0.1.2", "state: ForcedUp");
         wait_until("the first carries", || leads(V4, "10.0.1.2"));
-        let told = daemon.messages("gatewayForcedUp");
+        let told = told(&daemon, "gatewayForcedUp", 1);
         let expected =
             "gateway 10.0.1.2 counts as healthy, whatever its probes say, by `maintenance`";
         assert!(told[0].starts_with(expected), "{told:?}");
@@ -317,12 +319,9 @@ fn what_makes_no_sense_is_refused_and_says_what_does() {
             );
         }
         declare(srsync, "10.0.1.3", "state: Drained");
-        wait_until("it is told", || {
-            !daemon.messages("gatewayDrained").is_empty()
-        });
-        let told = &daemon.messages("gatewayDrained")[0];
+        let told = told(&daemon, "gatewayDrained", 1);
         let idle = "; no document names it, so that changes nothing";
-        assert!(told.ends_with(idle), "{told}");
+        assert!(told[0].ends_with(idle), "{told:?}");
         declare(srsync, "10.0.1.2", "state: Drained");
         wait_until("the second carries", || leads(V4, "10.0.2.2"));
         let refused = gateway(srsync, &daemon, "undrain 10.0.1.2").exits(1);
