@@ -15,6 +15,7 @@ mod support;
 mod daemon {
     mod node;
 
+    mod checks;
     mod configmap;
     mod contested;
     mod directory;

@@ -52,9 +52,16 @@ pub(super) struct Gateways {
 /// What is remembered from one decision to the next.
 #[derive(Default)]
 struct Known {
-    healths: BTreeMap<Watched, Health>,
+    gateways: BTreeMap<Watched, Subject>,
     witnesses: BTreeMap<Witnessed, Witnesses>,
     deciders: BTreeMap<(DocumentId, Family), Decider>,
+}
+
+/// A gateway under watch.
+struct Subject {
+    health: Health,
+    /// The link that it was last reached by: probes take no other.
+    link: Option<InterfaceName>,
 }
 
 /// One gateway as it is watched: the same for all documents that want the same.
@@ -153,7 +160,9 @@ impl Gateways {
         let mut news = Vec::new();
         let answered = probed.outcome.is_answered();
         let Known {
-            healths, witnesses, ..
+            gateways,
+            witnesses,
+            ..
         } = &mut self.known;
         for (witnessed, witnesses) in witnesses.iter_mut() {
             let asks = witnessed.addresses.contains(&gateway)
@@ -166,11 +175,12 @@ impl Gateways {
             );
         }
         let nobody = Witnesses::new([], 1);
-        for (watched, health) in healths {
-            if !watched.is_probed_by(&probed.target) {
+        for (watched, subject) in gateways {
+            if !watched.is_probed_by(subject, &probed.target) {
                 continue;
             }
             let witnesses = watched.witnesses.as_ref().and_then(|w| witnesses.get(w));
+            let health = &mut subject.health;
             let turn = health.probe(probed.outcome.clone(), witnesses.unwrap_or(&nobody), now);
             news.extend(turn.map(|turn| turned(watched, &turn)));
         }
@@ -234,7 +244,8 @@ impl Gateways {
     /// Asks for the probes of everything that is watched.
     fn ask(&mut self) {
         let before = std::mem::take(&mut self.records);
-        for target in self.known.healths.keys().filter_map(Watched::target) {
+        let gateways = self.known.gateways.iter();
+        for target in gateways.filter_map(|(watched, subject)| watched.target(subject)) {
             let record = before.get(&target).cloned().unwrap_or_default();
             self.records.insert(target, record);
         }
@@ -314,9 +325,17 @@ impl Work<'_> {
 
     /// What a decision needs to know of a gateway, whose link counts at once.
     fn member(&mut self, watched: Watched, reach: &Reach, gateway: &Gateway) -> Member {
-        let before = self.before.healths.remove(&watched);
-        let entry = self.known.healths.entry(watched.clone());
-        let health = entry.or_insert_with(|| before.unwrap_or_else(|| watched.health()));
+        let before = self.before.gateways.remove(&watched);
+        let entry = self.known.gateways.entry(watched.clone());
+        let Subject { health, link } = entry.or_insert_with(|| {
+            before.unwrap_or_else(|| Subject {
+                health: watched.health(),
+                link: watched.interface.clone(),
+            })
+        });
+        if reach.link.is_some() {
+            link.clone_from(&reach.link);
+        }
         let turn = match &reach.obstacle {
             Some(reason) => health.link_down(reason.message.as_str(), self.now),
             None => health.link_up(self.now),
@@ -397,17 +416,17 @@ impl Watched {
     }
 
     /// Whether this is what a probe was about: asked a thousand times a second, so nothing is copied.
-    fn is_probed_by(&self, target: &Target) -> bool {
+    fn is_probed_by(&self, subject: &Subject, target: &Target) -> bool {
         self.address == target.gateway
-            && self.interface == target.interface
+            && subject.link == target.interface
             && self.source == target.source
             && self.check.as_ref() == Some(&target.check)
     }
 
-    fn target(&self) -> Option<Target> {
+    fn target(&self, subject: &Subject) -> Option<Target> {
         Some(Target {
             gateway: self.address,
-            interface: self.interface.clone(),
+            interface: subject.link.clone(),
             source: self.source,
             check: self.check.clone()?,
         })

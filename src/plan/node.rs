@@ -93,14 +93,17 @@ impl<'a> Node<'a> {
         Ok((hop, subnet))
     }
 
-    /// Why a gateway that is watched cannot be used: a line that is dead needs no probe.
-    pub(super) fn obstacle(&self, gateway: &Gateway, table: TableId) -> Option<Reason> {
-        let link = match self.next_hop(gateway, table) {
-            Ok((hop, _)) => self.without_carrier(hop.link)?,
-            Err(reason) => return Some(reason),
-        };
-        let message = format!("link {} has no carrier", link.name);
-        Some(Reason::new(ReasonCode::LinkDown, message))
+    /// The hop to a gateway that is watched, or why it cannot be used: a line that is dead needs no
+    /// probe.
+    pub(super) fn usable(&self, gateway: &Gateway, table: TableId) -> Result<NextHop, Reason> {
+        let (hop, _) = self.next_hop(gateway, table)?;
+        match self.without_carrier(hop.link) {
+            None => Ok(hop),
+            Some(link) => {
+                let message = format!("link {} has no carrier", link.name);
+                Err(Reason::new(ReasonCode::LinkDown, message))
+            }
+        }
     }
 
     /// The most specific connected subnet with `address`, of the route's own table if it has one,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::model::document::{Gateways, Mode, OnAllDown};
 use crate::model::{
-    Document, Family, Gateway, IfIndex, NextHop, NextHopId, Observed, Prefix, RouteAttrs,
-    RouteType, Standby, TableId, Target, Weight,
+    Document, Family, Gateway, IfIndex, InterfaceName, NextHop, NextHopId, Observed, Prefix,
+    RouteAttrs, RouteType, Standby, TableId, Target, Weight,
 };
 
 use super::claims::{self, Selected, SlotClaim};
@@ -134,6 +134,8 @@ pub struct Reach {
     pub document: u32,
     /// Its place in the document's list of gateways.
     pub gateway: usize,
+    /// The link that routes to it take, where there is one.
+    pub link: Option<InterfaceName>,
     /// Why it cannot be used, if it cannot: its link is down, or it is on no connected subnet.
     pub obstacle: Option<Reason>,
 }
@@ -157,10 +159,13 @@ pub(super) fn reach(
         }
         let table = claims::table(inputs, wanted);
         for (gateway, described) in gateways.list.iter().enumerate() {
+            let hop = node.usable(described, table);
+            let link = hop.as_ref().ok().and_then(|hop| observed.link(hop.link?));
             reaches.push(Reach {
                 document,
                 gateway,
-                obstacle: node.obstacle(described, table),
+                link: link.and_then(|link| InterfaceName::new(&link.name)),
+                obstacle: hop.err(),
             });
         }
     }

@@ -71,11 +71,13 @@ fn a_gateway_that_falls_silent_is_left_and_returned_to_after_its_hold_down() {
         wait_until("the second carries", || leads_to("10.0.2.2"));
         let said = daemon.wait_for_state(PREFIX, "Installed");
         assert_eq!(said, "Installed");
-        assert!(kinds(&daemon).contains(&"gatewayDown".to_owned()));
-        assert!(kinds(&daemon).contains(&"failover".to_owned()));
+        let is_told = |kind: &str| kinds(&daemon).contains(&kind.to_owned());
+        wait_until("it is told why", || {
+            is_told("gatewayDown") && is_told("failover")
+        });
         silence(first, false);
         wait_until("the first carries again", || leads_to("10.0.1.2"));
-        assert!(kinds(&daemon).contains(&"gatewayUp".to_owned()));
+        wait_until("that is told", || is_told("gatewayUp"));
     });
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Gateways, Watched, Wills, is_watched, listed, probes, witnessed};
-use crate::gateway::{Carry, Condition, Health, Via, Will, Witnesses};
+use super::{Gateways, Subject, Watched, Wills, is_watched, listed, probes, witnessed};
+use crate::gateway::{Carry, Condition, Via, Will, Witnesses};
 use crate::model::{Document, Family, IfIndex, State, TableId, Timestamp};
 use crate::plan::Inputs;
 use crate::report::{GatewayHealth, GatewayStatus, GatewayWill, Published};
@@ -29,7 +29,7 @@ impl Gateways {
         published: &Published,
         (time, now): (Timestamp, Instant),
     ) -> Vec<GatewayStatus> {
-        if self.known.healths.is_empty() {
+        if self.known.gateways.is_empty() {
             return Vec::new();
         }
         let wanting = wanting(inputs.documents, inputs.policy.table, &self.wills);
@@ -39,7 +39,8 @@ impl Gateways {
             let ago = u64::try_from(ago).unwrap_or(u64::MAX);
             Timestamp::from_millis(time.millis().saturating_sub(ago))
         };
-        let status = |(watched, health): (&Watched, &Health)| {
+        let status = |(watched, subject): (&Watched, &Subject)| {
+            let health = &subject.health;
             let (word, since, cause) = match health.condition() {
                 Condition::Unproven => (GatewayHealth::Unproven, None, None),
                 Condition::Up { since } => (GatewayHealth::Up, Some(ago(since)), None),
@@ -52,7 +53,7 @@ impl Gateways {
             let documents = wanting.get(watched).into_iter().flatten();
             let documents = documents.filter_map(|index| inputs.documents.get(*index));
             let check = watched.check.as_ref();
-            let target = watched.target();
+            let target = watched.target(subject);
             let record = target.and_then(|target| self.records.get(&target));
             let will = self.wills.get(&watched.address).copied();
             GatewayStatus {
@@ -79,7 +80,7 @@ impl Gateways {
                     .collect(),
             }
         };
-        self.known.healths.iter().map(status).collect()
+        self.known.gateways.iter().map(status).collect()
     }
 
     /// What was decided for a document; nothing where it is not for this node.
