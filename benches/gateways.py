@@ -175,8 +175,8 @@ class Gateway(Namespace):
         self.ignores = self.knob("ipv4/icmp_echo_ignore_all" if four else "ipv6/icmp/echo_ignore_all")
 
     def lives(self, alive):
-        self.forwards.write(b"1" if alive else b"0")
-        self.ignores.write(b"0" if alive else b"1")
+        for knob, turned in ((self.forwards, alive), (self.ignores, not alive)):
+            os.pwrite(knob.fileno(), b"1" if turned else b"0", 0)
 
 
 class World:
@@ -483,8 +483,8 @@ class Bench:
             show("  messages about nexthop objects", messages, 0)
         self.finish(daemon)
 
-    def dies(self):
-        for interval, goal in (("100ms", 500), ("20ms", 120)):
+    def dies(self, checks=(("100ms", 500), ("20ms", 120))):
+        for interval, goal in checks:
             for compat in ((1, 0) if self.family.four else (1,)):
                 self.world.node.sysctl("ipv4/nexthop_compat_mode", compat)
                 daemon = self.daemon(interval)
@@ -527,10 +527,10 @@ class Bench:
 
     def segment(self):
         self.edits()
-        self.dies()
+        self.dies(checks=(("100ms", 500),))
 
     def outages(self, daemon, what, goal, kill, restore):
-        outage, detection, decision, count, after, gone, gone_back, returns = ([] for _ in range(8))
+        outage, detection, decision, count, after, gone, gone_back, returns, held = ([] for _ in range(9))
         for _ in range(self.args.rounds):
             # Not in step with the probes.
             time.sleep(0.05 + os.urandom(1)[0] / 2560)
@@ -546,6 +546,7 @@ class Bench:
             other = next(packet for packet in packets if packet.way == "b")
             outage.append((other.arrived - killed) / 1e6)
             gone.append(lost(packets))
+            held.append(held_up(packets))
             decided = daemon.moment("GatewayDown", killed, 3)
             if decided is not None:
                 detection.append((decided - killed) / 1e6)
@@ -556,8 +557,7 @@ class Bench:
             start, back = self.stream.now(), time.time() * 1e9
             restore()
             if not self.stream.wait_for("a", 60):
-                print(f"  {what}: packets do not return")
-                return
+                sys.exit(f"{what}: packets do not return")
             packets = self.stream.since(start)
             gone_back.append(lost(packets))
             returns += [(p.arrived - back) / 1e6 for p in packets if p.way == "a" and p.sent > back][:1]
@@ -568,6 +568,7 @@ class Bench:
         show("  from then to the other gateway's first, ms", decision, 60)
         show("  messages NEWNEXTHOP", count, 1)
         show("  the first one is heard after the packet, ms", after, None)
+        show("  the sender itself was held up, ms", held, None)
         show("  back again after, ms", returns, None)
         show("  lost packets on return", gone_back, 0)
 
@@ -588,7 +589,7 @@ class Bench:
         members = [tuple(map(int, (member + ",1").split(",")[:2])) for member in group[2].split("/")]
         first, second = members[0][0], members[1][0]
         talk = self.world.node.enter(lambda: Netlink())
-        moves, acked, heard, gone = [], [], [], []
+        moves, acked, heard, gone, held = [], [], [], [], []
         way = "a"
         for _ in range(2 * self.args.rounds):
             first, second, way = second, first, "b" if way == "a" else "a"
@@ -602,12 +603,14 @@ class Bench:
             time.sleep(0.7)
             packets = self.stream.since(start)
             gone.append(lost(packets))
+            held.append(held_up(packets))
             moves += [(p.arrived - sent) / 1e6 for p in packets if p.way == way][:1]
             heard += [(m[0] - sent) / 1e6 for m in self.stream.messages(sent, sent + 6e8)][:1]
             acked.append((done - sent) / 1e6)
         show(f"compat mode {compat}: from the message to the first packet, ms", moves, 60)
         show("  to RTM_NEWNEXTHOP, ms", heard, None)
         show("  to the acknowledgement, ms", acked, None)
+        show("  the sender itself was held up, ms", held, None)
         show("  lost packets", gone, 0)
 
     def shell(self):
@@ -686,6 +689,11 @@ class Netlink:
 
 def lost(packets):
     return sum(1 for packet in packets if not packet.arrived)
+
+
+def held_up(packets):
+    """The longest time between two packets sent, in ms: what the sender's processor was busy with."""
+    return max((b.sent - a.sent) / 1e6 for a, b in zip(packets, packets[1:]))
 
 
 def show(what, values, goal):
