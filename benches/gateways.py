@@ -485,7 +485,7 @@ class Bench:
 
     def dies(self, checks=(("100ms", 500), ("20ms", 120))):
         for interval, goal in checks:
-            for compat in ((1, 0) if self.family.four else (1,)):
+            for compat in (1, 0):
                 self.world.node.sysctl("ipv4/nexthop_compat_mode", compat)
                 daemon = self.daemon(interval)
                 self.outages(daemon, f"dies silently, {interval}, compat mode {compat}", goal,
@@ -573,7 +573,7 @@ class Bench:
         show("  lost packets on return", gone_back, 0)
 
     def kernel(self):
-        for compat in ((1, 0) if self.family.four else (1,)):
+        for compat in (1, 0):
             self.world.node.sysctl("ipv4/nexthop_compat_mode", compat)
             daemon = self.daemon("1s")
             daemon.end(signal.SIGKILL)
