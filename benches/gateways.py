@@ -19,6 +19,7 @@ kernel's. Nothing is asserted: figures are minimum, median, maximum. Parts (`--o
 - edits: the order of the gateways swapped, the first one replaced. Then drain and undrain.
 - restarts: SIGKILL and SIGTERM, and a new daemon.
 - dies: the gateway drops everything and its link stays up; then it returns.
+- busy: the gateway dies while an edit of one destination is taken up.
 - link: the link goes down, on the node and on the other side; then it returns.
 - segment: both gateways on one link; edits, and a gateway that dies.
 - kernel: one message by hand on the daemon's own group: when do packets move, when is it acknowledged?
@@ -46,7 +47,7 @@ import tempfile
 import threading
 import time
 
-PARTS = "control edits restarts dies link segment kernel shell rest".split()
+PARTS = "control edits restarts dies busy link segment kernel shell rest".split()
 RATE = 10_000
 PACKETS, MESSAGES, HEAD, PACKET, MESSAGE = 1 << 20, 1 << 16, 32, 24, 16
 RTM_NEWNEXTHOP = 104
@@ -492,6 +493,22 @@ class Bench:
                              lambda: self.world.gateways[0].lives(False),
                              lambda: self.world.gateways[0].lives(True))
                 self.finish(daemon)
+
+    def busy(self):
+        outage = []
+        for _ in range(self.args.rounds):
+            daemon = self.daemon("20ms")
+            self.prefixes.pop()
+            self.document((self.world.a, self.world.b), "20ms")
+            # The debounce is over, and the pass is about to begin.
+            time.sleep(0.2)
+            start, killed = self.stream.now(), time.time() * 1e9
+            self.world.gateways[0].lives(False)
+            self.stream.wait_for("b", 15)
+            outage += [(p.arrived - killed) / 1e6 for p in self.stream.since(start) if p.way == "b"][:1]
+            self.world.gateways[0].lives(True)
+            self.finish(daemon)
+        show("dies silently, 20ms, amid an edit: ms", outage, 120)
 
     def link(self):
         node, other = self.world.node, self.world.gateways[0]
