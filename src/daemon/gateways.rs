@@ -4,6 +4,7 @@
 //! run elsewhere and come in as events. What is shown of it is made in `status`.
 
 mod status;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::words::{isolation, probes, switched, turned};
 use super::journal::News;
 use super::time;
 use crate::gateway::{
-    Carry, Decider, Decision, Health, Member, Rules, Set, Settings, Turn, Via, Will, Witnesses,
+    Carry, Decider, Decision, Health, Member, Rules, Set, Settings, Via, Will, Witnesses,
 };
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
@@ -24,7 +26,7 @@ use crate::model::{
 };
 use crate::plan::{self, Inputs, Reach, objects};
 use crate::probe::{Probed, Target};
-use crate::report::{HappeningKind, Level, ProbeRecord};
+use crate::report::ProbeRecord;
 
 /// For a gateway without a check of its own beside others that have one.
 const HOLD_DOWN: Duration = Duration::from_secs(10);
@@ -379,7 +381,10 @@ impl Work<'_> {
         };
         let decision = decider.decide(&set, self.now);
         self.known.deciders.insert(key, decider);
-        self.steered.news.extend(switched(document, &decision));
+        let troubled = members.iter().any(|m| m.standing.obstacle().is_some());
+        self.steered
+            .news
+            .extend(switched(document, &decision, troubled));
         self.steered.switches += u64::from(decision.why.is_some());
         self.next = [self.next, decision.next].into_iter().flatten().min();
         let steer = steer(&decision, listings);
@@ -468,23 +473,6 @@ fn witnessed(listed: &Listed) -> Option<Witnessed> {
     })
 }
 
-/// What is sent, in words that can follow a number.
-fn probes(check: &HealthCheck, gateway: IpAddr) -> String {
-    let to = match check.targets.as_slice() {
-        [] => gateway.to_string(),
-        targets => {
-            let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
-            format!("{} (for gateway {gateway})", targets.join(" and "))
-        }
-    };
-    match &check.probe {
-        Probe::Icmp => format!("ICMP probes to {to}"),
-        Probe::Tcp { port } => format!("TCP probes of port {port} of {to}"),
-        Probe::Http { port, path, .. } => format!("HTTP probes of {path} at port {port} of {to}"),
-        Probe::Arp => format!("neighbour probes of {to}"),
-    }
-}
-
 /// What carries, as the kernel's routes show it: after a restart it goes on from there.
 fn found(
     document: &Document,
@@ -538,55 +526,5 @@ fn steer(decision: &Decision, listings: &[Listing]) -> Steer {
         standby: listings.iter().enumerate().filter_map(stands_by).collect(),
         candidates: candidates.map(|(place, _)| *place).collect(),
         down: down.collect(),
-    }
-}
-
-fn turned(watched: &Watched, turn: &Turn) -> News {
-    let gateway = watched.address;
-    match turn {
-        Turn::Fell(cause) => News::new(
-            HappeningKind::GatewayDown,
-            Level::Warn,
-            format!("gateway {gateway} is down: {cause}"),
-        ),
-        Turn::Rose(cause) => News::new(
-            HappeningKind::GatewayUp,
-            Level::Info,
-            format!("gateway {gateway} is back: {cause}"),
-        ),
-        Turn::Proven(cause) => News::new(
-            HappeningKind::GatewayUp,
-            Level::Info,
-            format!("gateway {gateway} works: {cause}"),
-        ),
-    }
-}
-
-fn switched(document: &Document, decision: &Decision) -> Option<News> {
-    let why = decision.why.as_ref()?;
-    let message = format!("{}: {why}", document.id);
-    Some(News::new(HappeningKind::Failover, Level::Warn, message))
-}
-
-fn isolation(isolated: bool, witnessed: &Witnessed) -> News {
-    let witnesses: Vec<String> = witnessed
-        .addresses
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let witnesses = witnesses.join(", ");
-    match isolated {
-        true => News::new(
-            HappeningKind::Isolation,
-            Level::Error,
-            format!(
-                "this node is isolated: no witness answers ({witnesses}); no gateway is switched"
-            ),
-        ),
-        false => News::new(
-            HappeningKind::Isolation,
-            Level::Info,
-            format!("this node is no longer isolated: a witness answers ({witnesses})"),
-        ),
     }
 }

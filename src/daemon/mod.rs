@@ -10,13 +10,14 @@
 //!   about which news matters. Pure.
 //! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
 //! - `overrides`: what somebody decided about gateways; `drains`: what of that outlives the daemon.
-//! - `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
+//! - `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
 
 mod contest;
 mod drains;
 mod gateways;
+mod inbox;
 mod journal;
 mod news;
 mod overrides;
@@ -31,8 +32,8 @@ mod threads;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Settings;
 use crate::kernel::{KernelError, KernelEvent};
@@ -41,6 +42,7 @@ use crate::probe::Probed;
 use crate::source::Hint;
 use crate::status::{Listeners, Request};
 
+use inbox::Inbox;
 use state::Daemon;
 
 /// How many events may wait. A listener with one more waits itself, and the kernel's queue fills,
@@ -115,26 +117,12 @@ enum Event {
 /// If it cannot start, or may not change routes.
 pub fn run(setup: Setup) -> Result<(), DaemonError> {
     let (sender, events) = mpsc::sync_channel(WAITING);
-    let mut daemon = Daemon::start(setup, sender)?;
+    let mut daemon = Daemon::start(setup, sender, Inbox::of(events))?;
     daemon.first_pass()?;
     while !daemon.is_stopping() {
-        let wait = daemon
-            .next_moment()
-            .saturating_duration_since(Instant::now());
-        match events.recv_timeout(wait) {
-            Ok(event) => {
-                daemon.take(event);
-                // What arrived together is looked at together. Bounded, so that a flood does not
-                // keep the loop from what is due.
-                events
-                    .try_iter()
-                    .take(WAITING)
-                    .for_each(|event| daemon.take(event));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            // The daemon holds a sender itself.
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
+        let next = daemon.next_moment();
+        let events = daemon.inbox.wait_until(next);
+        events.into_iter().for_each(|event| daemon.take(event));
         daemon.do_what_is_due()?;
     }
     daemon.stop();

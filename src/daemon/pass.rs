@@ -58,6 +58,8 @@ impl Daemon {
     fn synchronise(&mut self, now: Instant) -> Result<Pass, SyncError> {
         let observed = sync::observe(&mut self.kernel, &self.wanted.inputs());
         let observed = observed.map_err(SyncError::Before)?;
+        // Reading a large table takes a while, in which a gateway may have died.
+        self.switch_meanwhile();
         let steered = self.gateways.steer(&self.wanted.inputs(), &observed, now);
         self.wanted.steering = steered.steering;
         self.tell_steered(steered.switches, steered.news);

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::contest::Contest;
 use super::gateways::Gateways;
+use super::inbox::Inbox;
 use super::journal::{Journal, News};
 use super::overrides::Overrides;
 use super::relevance::Concern;
@@ -51,6 +52,7 @@ pub(super) struct Daemon {
     pub(super) heartbeat: Arc<Heartbeat>,
     pub(super) publisher: watch::Sender<Arc<Published>>,
     pub(super) sender: SyncSender<Event>,
+    pub(super) inbox: Inbox,
     /// Those who asked for a reload and wait for its pass.
     waiting: Vec<tokio::sync::oneshot::Sender<Answer>>,
     deaf: bool,
@@ -138,7 +140,11 @@ impl Culprits {
 
 impl Daemon {
     /// Begins to listen, then reads everything for the first time: what changes in between is heard.
-    pub(super) fn start(setup: Setup, sender: SyncSender<Event>) -> Result<Self, DaemonError> {
+    pub(super) fn start(
+        setup: Setup,
+        sender: SyncSender<Event>,
+        inbox: Inbox,
+    ) -> Result<Self, DaemonError> {
         let now = Instant::now();
         let kernel = Kernel::open()?;
         threads::hear_kernel(Events::open(&kernel)?, sender.clone())?;
@@ -202,6 +208,7 @@ impl Daemon {
             heartbeat,
             publisher,
             sender,
+            inbox,
             waiting: Vec::new(),
             deaf: false,
             stopping: false,
@@ -267,7 +274,7 @@ impl Daemon {
             }
             Event::Sources(hint) => self.source_moved(hint, now),
             Event::Probed(probed) => {
-                let news = self.gateways.probed(&probed, now);
+                let news = self.gateways.probed(&probed, probed.ended);
                 news.into_iter().for_each(|news| self.tell(news));
             }
             Event::Request(Request::Reload { by, answer }) => {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::journal::News;
 use super::state::Daemon;
-use super::time;
+use super::{Event, time};
 use crate::kernel::NextHopEvent;
 use crate::plan::objects::{self, ObjectSet};
 use crate::report::Trigger;
@@ -59,6 +59,14 @@ impl Daemon {
             }
         }
         self.tell_steered(steered.switches, steered.news);
+    }
+
+    /// Amid a pass: takes what probes said meanwhile, and switches if that makes a difference.
+    pub(super) fn switch_meanwhile(&mut self) {
+        for probed in self.inbox.probes() {
+            self.take(Event::Probed(probed));
+        }
+        self.switch(Instant::now());
     }
 
     /// Counts and tells what a decision came to.

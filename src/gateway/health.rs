@@ -79,6 +79,8 @@ pub struct Health {
     condition: Condition,
     /// What this node itself knows against it, and since when.
     link_down: Option<(Instant, Arc<str>)>,
+    /// When its link came up last: what was sent before says nothing.
+    linked: Option<Instant>,
     streak: Option<Streak>,
     /// When the last probe was sent.
     sent: Option<Instant>,
@@ -110,6 +112,7 @@ impl Health {
             probes,
             condition: Condition::Unproven,
             link_down: None,
+            linked: None,
             streak: None,
             sent: None,
             fell_before: false,
@@ -127,7 +130,7 @@ impl Health {
         let sent = sent(&outcome, now);
         let before = self.sent.replace(sent).unwrap_or(sent);
         let probes = self.probes.clone()?;
-        if self.link_down.is_some() {
+        if self.link_down.is_some() || self.linked.is_some_and(|linked| sent < linked) {
             return None;
         }
         let lost = !outcome.is_answered();
@@ -174,6 +177,7 @@ impl Health {
     /// Its link is up again. If it is probed, the probes will tell.
     pub fn link_up(&mut self, now: Instant) -> Option<Turn> {
         self.link_down.take()?;
+        self.linked = Some(now);
         match self.probes {
             Some(_) => None,
             None => Some(self.rise("its link is up again".into(), now)),
@@ -287,5 +291,30 @@ mod tests {
         assert_eq!(lost(Loss::Local("no socket".into())), None);
         assert_eq!(lost(Loss::Local("no socket".into())), None);
         assert!(matches!(lost(Loss::Timeout), Some(Turn::Fell(_))));
+    }
+    #[test]
+    fn what_was_sent_while_the_link_was_down_says_nothing() {
+        let rules = Rules {
+            fall: 1,
+            rise: 1,
+            hold_down: Duration::ZERO,
+        };
+        let mut health = Health::watched(rules, "ICMP probes to 10.0.0.1");
+        let nobody = Witnesses::new([], 1);
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let lost = |health: &mut Health, ended, waited| {
+            let lost = Outcome::Lost {
+                address: "10.0.0.1".parse().unwrap(),
+                why: Loss::Timeout,
+                waited,
+            };
+            health.probe(lost, &nobody, ended)
+        };
+        health.link_down("link eth1 has no carrier", start);
+        health.link_up(start + second);
+        let ended = start + second * 2;
+        assert_eq!(lost(&mut health, ended, second + second / 2), None);
+        let fell = lost(&mut health, ended, second / 2);
+        assert!(matches!(fell, Some(Turn::Fell(_))));
     }
 }

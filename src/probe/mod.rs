@@ -78,6 +78,8 @@ pub struct Probed {
     pub target: Arc<Target>,
     /// How.
     pub outcome: Outcome,
+    /// When: whoever is told may be busy with something else.
+    pub ended: std::time::Instant,
 }
 
 /// Who is told.
@@ -184,8 +186,11 @@ async fn attend(target: Arc<Target>, mut lines: Vec<Line>, tell: Arc<Tell>) {
     loop {
         ticks.tick().await;
         let outcome = round(&mut lines, patience).await;
-        let target = target.clone();
-        tell(Probed { target, outcome });
+        tell(Probed {
+            target: target.clone(),
+            outcome,
+            ended: Instant::now().into_std(),
+        });
     }
 }
 

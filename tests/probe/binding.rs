@@ -13,7 +13,9 @@ use crate::support::tables::wait_until;
 fn wait_for(probing: &Probing, expected: [bool; 2]) {
     let mut seen = [None; 2];
     wait_until(&format!("east and west are {expected:?}"), || {
-        let Probed { target, outcome } = probing.next();
+        let Probed {
+            target, outcome, ..
+        } = probing.next();
         let which = usize::from(target.interface == interface("west"));
         seen[which] = Some(matches!(outcome, Outcome::Answered { .. }));
         seen == expected.map(Some)

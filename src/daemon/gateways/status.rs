@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Gateways, Subject, Watched, Wills, is_watched, listed, probes, witnessed};
+use super::words::probes;
+use super::{Gateways, Subject, Watched, Wills, is_watched, listed, witnessed};
 use crate::gateway::{Carry, Condition, Via, Will, Witnesses};
 use crate::model::{Document, Family, IfIndex, State, TableId, Timestamp};
 use crate::plan::Inputs;
