@@ -25,10 +25,8 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
         tracing::warn!("{problem}");
     }
     let socket = listeners.socket_guard();
-    // Beside a socket that is not ours are the drains of another daemon.
-    let drains = socket
-        .as_ref()
-        .map(|_| settings.socket.with_extension("drains.json"));
+    // Beside a socket that is not ours are the files of another daemon.
+    let beside = socket.as_ref().map(|_| settings.socket.clone());
     privileges::keep_network_only()?;
     let names = session.names.clone();
     let (global, arguments) = (global.clone(), paths.clone());
@@ -47,7 +45,7 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
         settings,
         sources,
         names,
-        drains,
+        beside,
         listeners,
         reload: Box::new(reload),
     })?;

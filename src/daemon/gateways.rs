@@ -4,6 +4,7 @@
 //! run elsewhere and come in as events. What is shown of it is made in `status`.
 
 mod status;
+mod withdrawn;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub(super) use self::withdrawn::Withdrawn;
 use self::words::{isolation, probes, switched, turned};
 use super::journal::News;
 use super::time;
@@ -22,7 +24,7 @@ use crate::gateway::{
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
     Document, DocumentId, Family, Gateway, InterfaceName, Metric, NextHopKind, Observed, RouteKey,
-    Standby, Steer, Steering, TableId, Target as Way,
+    RouteType, Standby, Steer, Steering, TableId, Target as Way,
 };
 use crate::plan::{self, Inputs, Reach, objects};
 use crate::probe::{Probed, Target};
@@ -38,6 +40,7 @@ pub(super) type Wills = BTreeMap<IpAddr, Will>;
 pub(super) struct Gateways {
     probes: watch::Sender<BTreeSet<Target>>,
     known: Known,
+    withdrawn: Withdrawn,
     /// What probes of gateways came to, for whoever asks.
     records: BTreeMap<Target, Arc<ProbeRecord>>,
     wills: Wills,
@@ -108,10 +111,11 @@ fn listed(document: &Document) -> Option<&Listed> {
 }
 
 impl Gateways {
-    pub(super) fn new(probes: watch::Sender<BTreeSet<Target>>) -> Self {
+    pub(super) fn new(probes: watch::Sender<BTreeSet<Target>>, withdrawn: Withdrawn) -> Self {
         Self {
             probes,
             known: Known::default(),
+            withdrawn,
             records: BTreeMap::new(),
             wills: Wills::new(),
             unasked: BTreeSet::new(),
@@ -231,6 +235,7 @@ impl Gateways {
             before: std::mem::take(&mut self.known),
             known: &mut self.known,
             wills: &self.wills,
+            withdrawn: &self.withdrawn,
             next: None,
             steered: Steered::default(),
         };
@@ -239,6 +244,7 @@ impl Gateways {
         }
         let Work { next, steered, .. } = work;
         self.next = next;
+        self.withdrawn.keep(&self.known);
         self.ask();
         steered
     }
@@ -273,6 +279,7 @@ struct Work<'a> {
     /// What of it is still of use.
     known: &'a mut Known,
     wills: &'a Wills,
+    withdrawn: &'a Withdrawn,
     next: Option<Instant>,
     steered: Steered,
 }
@@ -371,7 +378,9 @@ impl Work<'_> {
         let before = self.before.deciders.remove(&key);
         let mut decider = before.unwrap_or_else(|| {
             let found = |observed| found(document, family, self.inputs, observed);
-            Decider::new(self.observed.and_then(found), self.now)
+            let withdrawn = self.withdrawn.has(&document.id, family);
+            let known = || withdrawn.then_some(Carry::Withdraw);
+            Decider::new(self.observed.and_then(found).or_else(known), self.now)
         });
         let members: Vec<Member> = listings.iter().map(|(_, member)| member.clone()).collect();
         let set = Set {
@@ -495,15 +504,22 @@ fn found(
             interface: link.and_then(|link| InterfaceName::new(&link.name)),
         })
     };
-    let hops = match ours.route.attrs.nexthop {
-        None => ours.route.attrs.hops().to_vec(),
+    let attrs = &ours.route.attrs;
+    let hops = match attrs.nexthop {
+        None if attrs.kind == RouteType::Blackhole => return Some(Carry::Blackhole),
+        None => attrs.hops().to_vec(),
         Some(id) => match observed.nexthop(id)?.kind.as_ref()? {
             NextHopKind::Group(group) => objects::carrying(group, observed),
-            _ => Vec::new(),
+            _ => return None,
         },
     };
     let gateways: Vec<Via> = hops.iter().filter_map(via).collect();
-    (!gateways.is_empty()).then_some(Carry::Gateways(gateways))
+    match (gateways.is_empty(), attrs.nexthop) {
+        (false, _) => Some(Carry::Gateways(gateways)),
+        // A group of ours that leads nowhere is one that drops.
+        (true, Some(_)) => Some(Carry::Blackhole),
+        (true, None) => None,
+    }
 }
 
 /// A decision, for the plan.

@@ -9,7 +9,7 @@
 //! - `schedule`, `contest`, `relevance`: decisions about time, about those who undo our routes, and
 //!   about which news matters. Pure.
 //! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
-//! - `overrides`: what somebody decided about gateways; `drains`: what of that outlives the daemon.
+//! - `overrides`: what somebody decided about gateways; `drains`: those by hand. `store`: what outlives the daemon.
 //! - `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
@@ -27,6 +27,7 @@ mod schedule;
 mod service;
 mod sources;
 mod state;
+mod store;
 mod switch;
 mod threads;
 
@@ -57,8 +58,8 @@ pub struct Setup {
     pub sources: Vec<PathBuf>,
     /// The names of tables and protocols.
     pub names: Names,
-    /// Where it keeps what is drained by hand; `None` forgets that when it ends.
-    pub drains: Option<PathBuf>,
+    /// The socket beside which it keeps what outlives it; `None` forgets that when it ends.
+    pub beside: Option<PathBuf>,
     /// Sockets on which its status is shown.
     pub listeners: Listeners,
     /// Reads settings and sources again.

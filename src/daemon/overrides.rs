@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::drains::{Drain, Drains, Store};
+use super::drains::{self, Drain, Drains};
 use super::gateways::Wills;
 use super::journal::{News, Place};
 use super::state::Daemon;
+use super::store::Store;
 use super::time;
 use crate::gateway::Will;
 use crate::model::document::Mode;
@@ -71,7 +72,7 @@ impl Overrides {
     /// With what was drained by hand before the last daemon ended. The text says what of it is lost.
     pub(super) fn load(path: Option<PathBuf>) -> (Self, Option<String>) {
         let store = Store::new(path);
-        let (by_hand, lost) = match store.load() {
+        let (by_hand, lost) = match drains::load(&store) {
             Ok(drains) => (drains, None),
             Err(lost) => (Drains::new(), Some(lost)),
         };
@@ -349,7 +350,7 @@ impl Daemon {
 
     /// Keeps what was decided, and answers after the pass that follows from it.
     fn decided(&mut self, mut waiting: Waiting, by: &Caller, now: Instant) {
-        waiting.unsaved = self.overrides.store.save(&self.overrides.by_hand).err();
+        waiting.unsaved = drains::save(&self.overrides.store, &self.overrides.by_hand).err();
         if let Some(why) = &waiting.unsaved {
             tracing::warn!("what is drained by hand ends with the daemon: {why}");
         }

@@ -10,13 +10,14 @@ use std::time::Instant;
 use tokio::sync::{broadcast, watch};
 
 use super::contest::Contest;
-use super::gateways::Gateways;
+use super::gateways::{Gateways, Withdrawn};
 use super::inbox::Inbox;
 use super::journal::{Journal, News};
 use super::overrides::Overrides;
 use super::relevance::Concern;
 use super::schedule::Schedule;
 use super::service::Service;
+use super::store::Store;
 use super::switch::Groups;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
 use crate::config::Settings;
@@ -173,7 +174,14 @@ impl Daemon {
             probes_wanted,
             sender.clone(),
         )?;
-        let (overrides, lost) = Overrides::load(setup.drains);
+        let beside = |what| {
+            setup
+                .beside
+                .as_ref()
+                .map(|socket| socket.with_extension(what))
+        };
+        let (overrides, lost) = Overrides::load(beside("drains.json"));
+        let withdrawn = Withdrawn::load(Store::new(beside("withdrawn.json")));
         let schedule = Schedule::new(settings.debounce, settings.resync_interval, now);
         let mut daemon = Self {
             wanted: Wanted {
@@ -191,7 +199,7 @@ impl Daemon {
             kernel,
             schedule,
             contest: Contest::default(),
-            gateways: Gateways::new(probes),
+            gateways: Gateways::new(probes, withdrawn),
             groups: Groups::default(),
             overrides,
             culprits: Culprits::default(),

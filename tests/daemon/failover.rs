@@ -185,3 +185,30 @@ fn what_this_node_may_not_ask_is_no_evidence() {
         assert!(!kinds(&daemon).contains(&"gatewayDown".to_owned()));
     });
 }
+
+/// Both gateways are dead when the daemon is killed: the next one does not try them on live traffic, and
+/// leads to the first that answers again.
+#[test]
+fn a_restart_while_all_are_down_leaves_it_at_that() {
+    for says in ["withdraw", "blackhole"] {
+        between_two_gateways(|srsync, gateways| {
+            document(srsync, &format!(", onAllDown: {says}"));
+            let mut daemon = Daemon::start(srsync, "");
+            gateways.iter().for_each(|gateway| silence(gateway, true));
+            wait_until(says, || {
+                let shown = ip(&format!("route show proto 83 {PREFIX}"));
+                !shown.contains("via")
+            });
+            let before = ip("route show proto 83");
+            daemon.kill();
+            let changes = crate::support::watch::Changes::watch();
+            daemon.launch_again(srsync, "");
+            daemon.wait_ready();
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            assert_eq!(changes.count(), 0, "{says}: a route was changed");
+            assert_eq!(ip("route show proto 83"), before);
+            silence(&gateways[1], false);
+            wait_until("the second carries", || leads_to("10.0.2.2"));
+        });
+    }
+}
