@@ -77,9 +77,13 @@ impl Daemon {
         let held = held(&self.contest, now);
         let pass = sync::carry_through(&mut self.kernel, &inputs, planned, held)?;
         self.groups.are(&pass.plan.objects.sets);
+        self.tell_cost_of_switches();
         if let Some(why) = &pass.without_objects {
             self.wanted.objects = false;
-            self.tell_without_objects(why);
+            tracing::warn!(
+                "gateways are switched route by route: this kernel refuses the nexthop objects that \
+                 would do it at once ({why})"
+            );
         }
         self.tell_contested(&contested);
         Ok(pass)
@@ -170,14 +174,6 @@ impl Daemon {
         if let Some((level, message)) = news {
             self.tell(News::new(HappeningKind::Removals, level, message));
         }
-    }
-
-    fn tell_without_objects(&mut self, why: &str) {
-        let message = format!(
-            "gateways are switched route by route: this kernel refuses the nexthop objects that \
-             would do it at once ({why})"
-        );
-        self.tell(News::new(HappeningKind::Failover, Level::Warn, message));
     }
 
     fn tell_contested(&mut self, routes: &[RouteKey]) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::journal::News;
 use super::state::Daemon;
 use super::{Event, time};
-use crate::kernel::NextHopEvent;
+use crate::kernel::{NextHopEvent, tells_of_routes_by_nexthops};
 use crate::plan::objects::{self, ObjectSet};
 use crate::report::Trigger;
 use crate::sync;
@@ -15,7 +15,12 @@ use crate::sync;
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     sets: Vec<ObjectSet>,
+    /// That a switch costs more than it has to was told.
+    told: bool,
 }
+
+/// With so many routes a switch keeps the kernel busy for 10 ms, if it tells of each.
+const MANY: usize = 10_000;
 
 impl Groups {
     /// A pass has ended with these.
@@ -76,6 +81,26 @@ impl Daemon {
             self.running.last_switch = Some(time());
         }
         news.into_iter().for_each(|news| self.tell(news));
+    }
+
+    /// Says once what a switch of many routes costs on this node.
+    pub(super) fn tell_cost_of_switches(&mut self) {
+        if self.groups.told {
+            return;
+        }
+        let documents = &self.wanted.snapshot.documents;
+        let sets = self.groups.sets.iter().flat_map(|set| &set.documents);
+        let documents = sets.filter_map(|index| documents.get(*index as usize));
+        let routes: usize = documents.map(|document| document.destinations.len()).sum();
+        if routes < MANY || !tells_of_routes_by_nexthops() {
+            return;
+        }
+        self.groups.told = true;
+        tracing::info!(
+            "net.ipv4.nexthop_compat_mode is 1: whenever gateways are switched, the kernel tells of up to \
+             {routes} routes one by one, which keeps a processor for about 1 ms per 1000, and packets that \
+             wait for it. If no program here follows single routes, set it to 0 (sysctl)"
+        );
     }
 
     /// Somebody made, changed or removed a nexthop object.

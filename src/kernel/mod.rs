@@ -33,7 +33,7 @@ pub use error::{KernelError, Refusal};
 pub use events::{Events, KernelEvent, NextHopEvent, RouteEvent};
 pub use lock::{Lock, LockError};
 pub use neighbour::{Neighbour, Neighbours};
-pub use observe::{Interest, NextHops, Tables};
+pub use observe::{Interest, NextHops, Tables, tells_of_routes_by_nexthops};
 pub use wire::Malformed;
 
 /// The kernel of one network namespace, by way of one rtnetlink socket.

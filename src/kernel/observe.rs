@@ -211,6 +211,13 @@ fn read_nexthops(netlink: &mut Netlink) -> Result<Option<Vec<NextHopObject>>, Ke
     }
 }
 
+/// Whether this kernel tells of each route when the nexthop object that it goes by changes
+/// (`net.ipv4.nexthop_compat_mode`, both families), as far as can be told.
+pub fn tells_of_routes_by_nexthops() -> bool {
+    let mode = std::fs::read("/proc/sys/net/ipv4/nexthop_compat_mode");
+    mode.is_ok_and(|mode| mode.trim_ascii() == b"1")
+}
+
 impl Kernel {
     /// The nexthop object with this number as it is now, if there is one.
     pub fn nexthop(&mut self, id: NextHopId) -> Result<Option<NextHopObject>, KernelError> {

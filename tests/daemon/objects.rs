@@ -316,3 +316,17 @@ fn resilient_ecmp_keeps_its_buckets() {
         assert_eq!(groups().len(), 1, "the group is the same");
     });
 }
+
+#[test]
+fn what_a_switch_of_many_routes_costs_is_said_once() {
+    for (mode, is_said) in [("1", 1), ("0", 0)] {
+        between_two_gateways(|srsync, _| {
+            sysctl("ipv4/nexthop_compat_mode", mode);
+            many(srsync, 10_000, BOTH);
+            let daemon = Daemon::start(srsync, "");
+            both_are_proven();
+            let said = daemon.log().matches("nexthop_compat_mode").count();
+            assert_eq!(said, is_said);
+        });
+    }
+}
