@@ -202,8 +202,7 @@ fn flush_takes_the_objects_along() {
         let mut daemon = Daemon::start(srsync, "");
         daemon.stop();
         assert_eq!(objects().len(), 3, "the routes stay, and what they go by");
-        let flushed = srsync.run("flush --yes");
-        assert_eq!(flushed.code, Some(0), "{}", flushed.stderr);
+        srsync.run("flush --yes").exits(0);
         assert!(objects().is_empty(), "{:?}", objects());
         assert_eq!(ip("route show proto 83"), "");
     });
@@ -329,4 +328,65 @@ fn what_a_switch_of_many_routes_costs_is_said_once() {
             assert_eq!(said, is_said);
         });
     }
+}
+
+/// `apply` stays for nobody: its routes are plain, and what they went by before is tidied up.
+#[test]
+fn apply_after_a_daemon_makes_plain_routes_of_its_own() {
+    between_two_gateways(|srsync, _| {
+        many(srsync, 20, BOTH);
+        let mut daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        daemon.stop();
+        srsync.apply().exits(0);
+        assert_eq!((led(), objects()), (0, Vec::new()));
+        assert_eq!(ip("route show proto 83").lines().count(), 20);
+        // And back.
+        daemon.launch_again(srsync, "");
+        daemon.wait_ready();
+        assert_eq!(led(), 20);
+    });
+}
+
+/// In IPv6 a route by an object is of another kind than one with gateways of its own, and several of
+/// these are siblings: whichever is replaced by whichever, one route is left.
+#[test]
+fn ipv6_routes_become_plain_and_go_by_objects_again() {
+    between_two_gateways(|srsync, gateways| {
+        for (n, gateway) in (1..).zip(gateways) {
+            address(&format!("fd00:{n}::1/64"), &format!("gw{n}"));
+            gateway.enter(|| address(&format!("fd00:{n}::2/64"), "node"));
+        }
+        let wants = |more: &str| {
+            let spec = format!(
+                "destinations: [2001:db8:1::/48], \
+                 gateways: [{{address: 'fd00:1::2'}}, {{address: 'fd00:2::2'}}]{more}"
+            );
+            srsync.document("a", &spec);
+        };
+        let shown = || ip("-6 route show proto 83");
+        let check = "healthCheck: {icmp: {}, interval: 50ms}";
+        wants(", mode: ecmp");
+        let _daemon = Daemon::start(srsync, "");
+        for _ in 0..2 {
+            wait_until("plain siblings", || {
+                !shown().contains("nhid") && shown().matches("via fd00:").count() == 2
+            });
+            wants(&format!(", mode: ecmp, {check}"));
+            wait_until("by a group", || {
+                shown().matches("2001:db8:1::/48 nhid").count() == 1
+            });
+            assert_eq!(shown().matches("2001:db8:1::/48").count(), 1, "{}", shown());
+            wants("");
+            wait_until("one gateway", || {
+                !shown().contains("nhid") && shown().matches("via fd00:").count() == 1
+            });
+            wants(&format!(", {check}"));
+            wait_until("by a group", || {
+                shown().matches("2001:db8:1::/48 nhid").count() == 1
+            });
+            assert_eq!(shown().matches("2001:db8:1::/48").count(), 1, "{}", shown());
+            wants(", mode: ecmp");
+        }
+    });
 }
