@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::kernel::{Change, Failure, Interest, Kernel, KernelError, NextHops, Refusal, Tables};
-use crate::model::{NextHopKind, Observed, Protocol, Route, RouteKey, State};
+use crate::model::{NextHopId, NextHopKind, Observed, Protocol, Route, RouteKey, State};
 use crate::plan::objects::{Objects, Switch};
 use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
 use crate::report::{Pass, Surprise, Surprises};
@@ -118,18 +118,21 @@ pub fn carry_through(
             break;
         }
         match prepare(kernel, inputs.policy.protocol, &plan.objects)? {
-            None => {
+            Prepared::Yes => {
                 carry_out(kernel, &inputs, &work, &mut refused)?;
                 tidy_up(kernel, inputs.policy.protocol, &plan.objects)?;
             }
-            Some(refusal) if permission(&refusal) => return Err(SyncError::NotPermitted),
             // The node may just have changed; but routes do not wait for objects for ever.
-            Some(refusal) => {
+            Prepared::NotNow(why) => {
                 attempts += 1;
-                if attempts == ATTEMPTS || is_unsupported(&refusal) {
+                if attempts == ATTEMPTS {
                     inputs.objects = false;
-                    pass.without_objects = Some(refusal.to_string());
+                    pass.without_objects = Some(why);
                 }
+            }
+            Prepared::Never(why) => {
+                inputs.objects = false;
+                pass.without_objects = Some(why);
             }
         }
         let inputs = &inputs;
@@ -201,13 +204,27 @@ fn work(plan: &Plan, refused: &Held) -> Vec<Work> {
     work
 }
 
-/// Makes and changes the nexthop objects that routes are about to refer to. Returns the first
-/// refusal.
+/// Whether the nexthop objects are there that routes are about to refer to.
+enum Prepared {
+    Yes,
+    /// Something else may come of another attempt.
+    NotNow(String),
+    /// The kernel will not take such objects.
+    Never(String),
+}
+
+/// Makes and changes nexthop objects.
 fn prepare(
     kernel: &mut Kernel,
     protocol: Protocol,
     objects: &Objects,
-) -> Result<Option<Refusal>, SyncError> {
+) -> Result<Prepared, SyncError> {
+    for change in objects.changes.iter().filter(|change| change.exists) {
+        if !is_ours(kernel, protocol, change.id)? {
+            let why = format!("object {} was taken away meanwhile", change.id);
+            return Ok(Prepared::NotNow(why));
+        }
+    }
     let changes = objects.changes.iter().map(|change| match change.exists {
         false => Change::AddNextHop(change.id, &change.kind),
         true => Change::ReplaceNextHop(change.id, &change.kind),
@@ -216,17 +233,32 @@ fn prepare(
     let failures = kernel
         .apply(protocol, &changes)
         .map_err(SyncError::During)?;
-    Ok(failures.into_iter().next().map(|failure| failure.error))
+    Ok(match failures.first().map(|failure| &failure.error) {
+        None => Prepared::Yes,
+        Some(refusal) if permission(refusal) => return Err(SyncError::NotPermitted),
+        Some(refusal) if is_unsupported(refusal) => Prepared::Never(refusal.to_string()),
+        Some(refusal) => Prepared::NotNow(refusal.to_string()),
+    })
 }
 
 /// Removes the nexthop objects that nobody leads by any more. What is refused is found again.
 fn tidy_up(kernel: &mut Kernel, protocol: Protocol, objects: &Objects) -> Result<(), SyncError> {
-    let orphans = objects.orphans.iter().copied();
-    let changes: Vec<Change<'_>> = orphans.map(Change::RemoveNextHop).collect();
+    let mut changes = Vec::new();
+    for id in &objects.orphans {
+        if is_ours(kernel, protocol, *id)? {
+            changes.push(Change::RemoveNextHop(*id));
+        }
+    }
     kernel
         .apply(protocol, &changes)
         .map_err(SyncError::During)?;
     Ok(())
+}
+
+/// Whether an object is still ours, for the kernel changes and removes by the number alone.
+fn is_ours(kernel: &mut Kernel, protocol: Protocol, id: NextHopId) -> Result<bool, SyncError> {
+    let there = kernel.nexthop(id).map_err(SyncError::During)?;
+    Ok(there.is_some_and(|object| object.protocol == protocol))
 }
 
 /// Leads all routes of a set another way, in one message, without looking at the routes: the group is

@@ -156,7 +156,9 @@ fn read_link(payload: &[u8]) -> Result<Link, Malformed> {
         index: IfIndex::new(header.index),
         name,
         up: header.flags.contains(LinkFlags::Up),
-        carrier: header.flags.contains(LinkFlags::LowerUp),
+        // For up to a second after its line is back a link drops all that it is given
+        // (`linkwatch_do_dev`, net/core/link_watch.c); only then it counts as running.
+        carrier: header.flags.contains(LinkFlags::LowerUp | LinkFlags::Running),
         loopback: header.flags.contains(LinkFlags::Loopback),
     })
 }

@@ -53,7 +53,8 @@ pub struct Link {
     pub name: String,
     /// Administratively up (`IFF_UP`): a link that is down carries no route.
     pub up: bool,
-    /// The line is alive (`IFF_LOWER_UP`): without it routes stay but carry nothing.
+    /// The line is alive and used (`IFF_LOWER_UP`, `IFF_RUNNING`): without it routes stay but carry
+    /// nothing.
     pub carrier: bool,
     /// The loopback interface (`IFF_LOOPBACK`).
     pub loopback: bool,
