@@ -69,7 +69,7 @@ pub enum Change<'a> {
     /// Put this in the place of the object with this number: all routes and groups that refer to
     /// it go the new way, at once and without a gap. A number that turns out to be free is filled.
     ///
-    /// Only for an object that is ours: the kernel gives a foreign one to us silently. What it
+    /// Only for an object that is ours: the kernel gives a foreign lone one to us silently. What it
     /// refuses is to turn a lone object into a group, a group into one of another type or with
     /// another number of buckets, and whatever a route or group that uses it could not use.
     ReplaceNextHop(NextHopId, &'a NextHopKind),

@@ -158,7 +158,9 @@ fn read_link(payload: &[u8]) -> Result<Link, Malformed> {
         up: header.flags.contains(LinkFlags::Up),
         // For up to a second after its line is back a link drops all that it is given
         // (`linkwatch_do_dev`, net/core/link_watch.c); only then it counts as running.
-        carrier: header.flags.contains(LinkFlags::LowerUp | LinkFlags::Running),
+        carrier: header
+            .flags
+            .contains(LinkFlags::LowerUp | LinkFlags::Running),
         loopback: header.flags.contains(LinkFlags::Loopback),
     })
 }

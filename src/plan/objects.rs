@@ -244,6 +244,9 @@ pub(super) fn objects(
         observed,
         protocol: inputs.policy.protocol,
         numbers: Numbers::new(inputs.policy.protocol, observed),
+        some_are_led: there
+            .iter()
+            .any(|route| route.route.attrs.nexthop.is_some()),
         changes: Vec::new(),
         used: BTreeSet::new(),
     };
@@ -328,6 +331,9 @@ struct Work<'a> {
     observed: &'a Observed,
     protocol: Protocol,
     numbers: Numbers,
+    /// Some route goes by an object: at first none does, and looking for each destination would be for
+    /// nothing.
+    some_are_led: bool,
     changes: Vec<ObjectChange>,
     used: BTreeSet<NextHopId>,
 }
@@ -392,10 +398,10 @@ impl Work<'_> {
         alike: &Alike<'_>,
         there: &[&ObservedRoute],
     ) -> Option<NextHopId> {
+        if !self.some_are_led {
+            return None;
+        }
         let is_ours = |route: &&&ObservedRoute| route.protocol == self.protocol;
-        let of_us = || there.iter().filter(is_ours);
-        // At first there are none, and looking for each destination would be for nothing.
-        of_us().find(|route| route.route.attrs.nexthop.is_some())?;
         let documents = alike.documents.iter().copied();
         let documents = documents.filter_map(|index| inputs.documents.get(index as usize));
         documents

@@ -390,3 +390,38 @@ fn ipv6_routes_become_plain_and_go_by_objects_again() {
         }
     });
 }
+
+/// A group that is replaced stays ours, and is put back; a lone object becomes his who replaces it, and
+/// ours is another one from then on.
+#[test]
+fn objects_that_somebody_replaces_are_put_back_or_left_to_him() {
+    between_two_gateways(|srsync, _| {
+        many(srsync, 20, BOTH);
+        let _daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        let id = |object: &str| object.split_whitespace().nth(1).unwrap().to_owned();
+        let single = |gateway: &str| {
+            let all = objects().into_iter();
+            let mut to = all.filter(|object| object.contains(&format!("via {gateway} ")));
+            to.next().map(|object| id(&object))
+        };
+        let group = id(&groups()[0]);
+        let second = single("10.0.2.2").unwrap();
+        ip(&format!(
+            "nexthop replace id {group} group {second} type resilient"
+        ));
+        wait_until("the group is put back", || {
+            leads_to("10.0.1.2") && groups()[0].contains('/')
+        });
+        let first = single("10.0.1.2").unwrap();
+        ip(&format!(
+            "nexthop replace id {first} via 10.0.1.2 dev gw1 protocol static"
+        ));
+        wait_until("another one is ours", || {
+            single("10.0.1.2").is_some_and(|ours| ours != first && groups()[0].contains(&ours))
+        });
+        assert!(leads_to("10.0.1.2"));
+        assert_eq!((led(), groups().len()), (20, 1));
+        assert!(ip("nexthop show").contains(&format!("id {first} via 10.0.1.2 ")));
+    });
+}
