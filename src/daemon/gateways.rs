@@ -390,10 +390,8 @@ impl Work<'_> {
         };
         let decision = decider.decide(&set, self.now);
         self.known.deciders.insert(key, decider);
-        let troubled = members.iter().any(|m| m.standing.obstacle().is_some());
-        self.steered
-            .news
-            .extend(switched(document, &decision, troubled));
+        let told = switched(document, &decision, &members);
+        self.steered.news.extend(told);
         self.steered.switches += u64::from(decision.why.is_some());
         self.next = [self.next, decision.next].into_iter().flatten().min();
         let steer = steer(&decision, listings);

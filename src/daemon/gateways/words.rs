@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Watched, Witnessed};
 use crate::daemon::journal::News;
-use crate::gateway::{Decision, Turn};
+use crate::gateway::{Carry, Decision, Member, Turn};
 use crate::model::Document;
 use crate::model::document::{HealthCheck, Probe};
 use crate::report::{HappeningKind, Level};
@@ -47,10 +47,25 @@ pub(super) fn turned(watched: &Watched, turn: &Turn) -> News {
     }
 }
 
-pub(super) fn switched(document: &Document, decision: &Decision, troubled: bool) -> Option<News> {
+/// Where the traffic of a document goes from now on, and why.
+pub(super) fn switched(
+    document: &Document,
+    decision: &Decision,
+    members: &[Member],
+) -> Option<News> {
     let why = decision.why.as_ref()?;
+    let named = decision.carry.gateways().iter();
+    let named = named.filter_map(|index| Some(members.get(*index)?.via.to_string()));
+    let named = named.collect::<Vec<_>>().join(" and ");
+    let now = match &decision.carry {
+        Carry::Gateways(_) => format!("now via {named}"),
+        Carry::Keep(_) => format!("stays via {named} (onAllDown: keep)"),
+        Carry::Withdraw => "routes are withdrawn (onAllDown: withdraw)".to_owned(),
+        Carry::Blackhole => "packets are dropped (onAllDown: blackhole)".to_owned(),
+    };
+    let troubled = members.iter().any(|m| m.standing.obstacle().is_some());
     let level = if troubled { Level::Warn } else { Level::Info };
-    let message = format!("{}: {why}", document.id);
+    let message = format!("{}: {now}: {why}", document.id);
     Some(News::new(HappeningKind::Failover, level, message))
 }
 
