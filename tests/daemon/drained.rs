@@ -8,8 +8,10 @@ use srsync::model::Timestamp;
 
 use crate::support::daemon::Daemon;
 use crate::support::program::{Run, Srsync};
-use crate::support::tables::{quiet, wait_until};
-use crate::support::{Namespace, address, in_namespace, ip};
+use crate::support::tables::wait_until;
+use crate::support::{Namespace, ip_if_any};
+
+use super::failover::{self, leads_also_to, silence};
 
 const V4: &str = "198.18.1.0/24";
 const V6: &str = "2001:db8:1::/48";
@@ -19,44 +21,19 @@ const UNWATCHED: &str = "destinations: [198.18.1.0/24, '2001:db8:1::/48'], gatew
 const WATCHED: &str = "destinations: [198.18.1.0/24], gateways: [{address: 10.0.1.2}, {address: \
                        10.0.2.2}], healthCheck: {icmp: {}, interval: 50ms, holdDown: 1s}";
 
-/// A node with two gateways, each in a namespace and on a link of its own, and `spec` as its only
-/// document, `a`.
+/// Two gateways, and `spec` as the only document, `a`.
 fn between_two_gateways(spec: &str, test: impl FnOnce(&Srsync<'_>, &[Namespace; 2]) + Send) {
-    in_namespace(|| {
-        quiet();
-        let gateways = [Namespace::new(), Namespace::new()];
-        for (n, gateway) in (1..).zip(&gateways) {
-            let pid = gateway.pid();
-            ip(&format!(
-                "link add name gw{n} type veth peer name node netns {pid}"
-            ));
-            ip(&format!("link set gw{n} up"));
-            gateway.ip("link set node up");
-            for (node, beyond) in [
-                (format!("10.0.{n}.1/24"), format!("10.0.{n}.2/24")),
-                (format!("fd00:{n}::1/64"), format!("fd00:{n}::2/64")),
-            ] {
-                address(&node, &format!("gw{n}"));
-                gateway.enter(|| address(&beyond, "node"));
-            }
-        }
-        crate::support::tables::wait_for_links();
-        let srsync = Srsync::here();
+    failover::between_two_gateways(|srsync, gateways| {
         srsync.document("a", spec);
-        test(&srsync, &gateways);
+        test(srsync, gateways);
     });
 }
 
-/// Whether the route of this prefix leads to this gateway.
+/// Whether packets to this prefix go to this gateway.
 fn leads(prefix: &str, gateway: &str) -> bool {
-    let family = if prefix.contains(':') { "-6 " } else { "" };
-    let shown = ip(&format!("{family}route show proto 83 {prefix}"));
-    shown.contains(&format!("via {gateway} "))
-}
-
-/// A gateway that stops answering while its link stays up.
-fn silence(gateway: &Namespace, silent: bool) {
-    gateway.sysctl("ipv4/icmp_echo_ignore_all", if silent { "1" } else { "0" });
+    let (network, _) = prefix.split_once('/').unwrap();
+    let way = ip_if_any(&format!("route get {network}"));
+    way.contains(&format!("via {gateway} "))
 }
 
 /// `srsync gateway …`, asked of this daemon.
@@ -205,12 +182,12 @@ fn with_ecmp_a_drained_gateway_is_taken_out_and_put_back() {
     between_two_gateways(UNWATCHED, |srsync, _| {
         srsync.document("a", &format!("{UNWATCHED}, mode: ecmp"));
         let daemon = Daemon::start(srsync, "");
-        assert!(leads(V4, "10.0.1.2") && leads(V4, "10.0.2.2"));
+        assert!(leads_also_to("10.0.1.2") && leads_also_to("10.0.2.2"));
         let said = gateway(srsync, &daemon, "drain 10.0.1.2").exits(0).stdout;
         assert!(said.contains("1 route now via 10.0.2.2 dev gw2"), "{said}");
-        assert!(!leads(V4, "10.0.1.2") && leads(V4, "10.0.2.2"));
+        assert!(!leads_also_to("10.0.1.2") && leads_also_to("10.0.2.2"));
         gateway(srsync, &daemon, "undrain 10.0.1.2").exits(0);
-        assert!(leads(V4, "10.0.1.2") && leads(V4, "10.0.2.2"));
+        assert!(leads_also_to("10.0.1.2") && leads_also_to("10.0.2.2"));
     });
 }
 

@@ -2,12 +2,13 @@
 
 use crate::support::daemon::Daemon;
 use crate::support::program::Srsync;
-use crate::support::tables::{quiet, wait_until};
+use crate::support::tables::{quiet, wait_for_links, wait_until};
 use crate::support::{Namespace, address, in_namespace, ip, ip_if_any};
 
 pub const PREFIX: &str = "198.18.1.0/24";
 
-/// A node with two gateways, each in a namespace and on a link of its own.
+/// A node with two gateways, each in a namespace and on a link of its own, in both families:
+/// 10.0.1.2 and 10.0.2.2, fd00:1::2 and fd00:2::2.
 pub fn between_two_gateways(test: impl FnOnce(&Srsync<'_>, &[Namespace; 2]) + Send) {
     in_namespace(|| {
         quiet();
@@ -19,9 +20,13 @@ pub fn between_two_gateways(test: impl FnOnce(&Srsync<'_>, &[Namespace; 2]) + Se
             ));
             ip(&format!("link set gw{n} up"));
             gateway.ip("link set node up");
-            address(&format!("10.0.{n}.1/24"), &format!("gw{n}"));
-            gateway.enter(|| address(&format!("10.0.{n}.2/24"), "node"));
+            for subnet in [format!("10.0.{n}."), format!("fd00:{n}::")] {
+                let length = if subnet.contains(':') { 64 } else { 24 };
+                address(&format!("{subnet}1/{length}"), &format!("gw{n}"));
+                gateway.enter(|| address(&format!("{subnet}2/{length}"), "node"));
+            }
         }
+        wait_for_links();
         test(&Srsync::here(), &gateways);
     });
 }
@@ -48,7 +53,7 @@ pub fn leads_to(gateway: &str) -> bool {
 }
 
 /// Whether a route of ours has this gateway among others.
-fn leads_also_to(gateway: &str) -> bool {
+pub fn leads_also_to(gateway: &str) -> bool {
     let shown = ip(&format!("route show proto 83 {PREFIX}"));
     shown.contains(&format!("via {gateway} "))
 }

@@ -6,7 +6,7 @@ use crate::support::daemon::Daemon;
 use crate::support::program::Srsync;
 use crate::support::tables::wait_until;
 use crate::support::watch::Changes;
-use crate::support::{Namespace, address, ip, ip_if_any, sysctl};
+use crate::support::{Namespace, ip, ip_if_any, sysctl};
 
 /// The objects of ours, as `ip nexthop` shows them.
 fn objects() -> Vec<String> {
@@ -263,10 +263,6 @@ fn documents_with_the_same_gateways_share_a_group() {
 #[test]
 fn ipv6_gateways_are_switched_alike() {
     between_two_gateways(|srsync, gateways: &[Namespace; 2]| {
-        for (n, gateway) in (1..).zip(gateways) {
-            address(&format!("fd00:{n}::1/64"), &format!("gw{n}"));
-            gateway.enter(|| address(&format!("fd00:{n}::2/64"), "node"));
-        }
         srsync.document(
             "a",
             "destinations: [2001:db8:1::/48, 2001:db8:2::/48], \
@@ -352,11 +348,7 @@ fn apply_after_a_daemon_makes_plain_routes_of_its_own() {
 /// these are siblings: whichever is replaced by whichever, one route is left.
 #[test]
 fn ipv6_routes_become_plain_and_go_by_objects_again() {
-    between_two_gateways(|srsync, gateways| {
-        for (n, gateway) in (1..).zip(gateways) {
-            address(&format!("fd00:{n}::1/64"), &format!("gw{n}"));
-            gateway.enter(|| address(&format!("fd00:{n}::2/64"), "node"));
-        }
+    between_two_gateways(|srsync, _| {
         let wants = |more: &str| {
             let spec = format!(
                 "destinations: [2001:db8:1::/48], \
