@@ -417,3 +417,24 @@ fn objects_that_somebody_replaces_are_put_back_or_left_to_him() {
         assert!(ip("nexthop show").contains(&format!("id {first} via 10.0.1.2 ")));
     });
 }
+
+/// Who keeps deleting our group is no more fought with than who keeps deleting routes.
+#[test]
+fn a_group_that_somebody_keeps_deleting_is_contested() {
+    between_two_gateways(|srsync, _| {
+        many(srsync, 5, BOTH);
+        let daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        for _ in 0..6 {
+            wait_until("they are back", || led() == 5);
+            let group = groups()[0].split_whitespace().nth(1).unwrap().to_owned();
+            ip(&format!("nexthop del id {group}"));
+        }
+        let status = daemon.eventually("it is contested", |status| {
+            status["daemon"]["contestedRoutes"] == 5
+        });
+        let by = status["daemon"]["contested"][0]["by"].as_str().unwrap();
+        assert!(by.starts_with("pid "), "{by}");
+        wait_until("they are back in the end", || led() == 5);
+    });
+}
