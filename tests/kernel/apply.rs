@@ -351,10 +351,10 @@ fn a_replacement_leaves_no_gap() {
         let done = AtomicBool::new(false);
         let (sent, lost) = std::thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                let (mut sent, mut lost) = (0, 0);
+                let (mut sent, mut lost) = (0, Vec::new());
                 while !done.load(Ordering::Relaxed) {
                     sent += 1;
-                    lost += usize::from(socket.send_to(b"x", to).is_err());
+                    lost.extend(socket.send_to(b"x", to).err());
                 }
                 (sent, lost)
             });
@@ -365,7 +365,9 @@ fn a_replacement_leaves_no_gap() {
             sender.join().unwrap()
         });
         assert!(sent > 100, "{sent}");
-        assert_eq!(lost, 0, "of {sent} packets");
+        // Were there a gap, one in ten would find no route. On a machine that is busy with more than it
+        // has processors for, the kernel itself loses one now and then: see `Change::Replace`.
+        assert!(lost.len() * 1000 <= sent, "of {sent} packets: {lost:?}");
     });
 }
 
