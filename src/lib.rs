@@ -8,6 +8,7 @@
 //!                   daemon → status → report
 //!                   daemon → gateway → model
 //!                   daemon → probe → { kernel, model }
+//!        commands → import → { spec, plan } → model
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! - [`config`]: settings and their defaults.
 //! - [`daemon`]: one kind of event, one loop, one state.
 //! - [`gateway`]: which of several gateways works, and which carries. Pure.
+//! - [`import`]: routes of a kernel → documents that ask for just these. Pure.
 //! - [`kernel`]: netlink: reads a node, changes its routes, hears what happens to it.
 //! - [`model`]: pure types.
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
@@ -34,6 +36,7 @@ pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod gateway;
+pub mod import;
 pub mod kernel;
 pub mod model;
 pub mod plan;

@@ -1,5 +1,5 @@
 //! What holds of every plan, whatever the documents and whatever the kernel has; and, in
-//! `properties/`, of every choice among gateways.
+//! `properties/`, of every choice among gateways and of every import.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,8 @@
 
 #[path = "properties/gateways.rs"]
 mod gateways;
+#[path = "properties/imports.rs"]
+mod imports;
 #[path = "support/gateways.rs"]
 mod life;
 #[path = "properties/objects.rs"]

@@ -28,7 +28,7 @@ pub use reason::{Reason, ReasonCode};
 pub use resolve::Reach;
 
 use crate::model::{
-    Document, FileName, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol,
+    Document, FileName, IfIndex, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol,
     RouteAttrs, RouteKey, State, Steering, TableId, Target,
 };
 
@@ -229,6 +229,19 @@ pub fn reach(
     let selected = claims::select(inputs);
     let claims = claims::claims(inputs, &selected);
     resolve::reach(inputs, &selected, &claims, observed, of_interest)
+}
+
+/// Finds the link that routes of a table take to a gateway of which no interface is said, as the node
+/// is without any documents.
+pub fn link_towards<'a>(
+    inputs: &'a Inputs<'a>,
+    observed: &'a Observed,
+) -> impl Fn(IpAddr, TableId) -> Option<IfIndex> + 'a {
+    let node = node::Node::new(inputs, &[], observed);
+    move |gateway, table| {
+        node.connected_to(gateway, None, table)
+            .map(|(link, _)| link)
+    }
 }
 
 /// Compares what is wanted with what is there.

@@ -34,7 +34,7 @@ pub use gateway_override::{
 pub use render::render;
 pub(crate) use words::{did_you_mean, nearest};
 
-use crate::model::{Document, FileId, Names};
+use crate::model::{Document, FileId, Names, Prefix};
 use findings::Findings;
 
 /// A file of `destinationsFrom`, read by the caller.
@@ -126,6 +126,12 @@ pub fn parse(file: FileId, text: &str, context: Context<'_>) -> Parsed {
         overrides: objects.overrides,
         diagnostics: reader.findings.finish(),
     }
+}
+
+/// Why no document can have this destination, if so.
+pub fn refused_destination(prefix: &Prefix) -> Option<String> {
+    let refused = values::destination_in(&prefix.to_string()).err();
+    refused.map(|problem| problem.message)
 }
 
 /// Sorts documents by identity and takes out those whose identity is not theirs alone: which one

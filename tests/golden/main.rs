@@ -13,6 +13,7 @@
 mod changes;
 mod dump;
 mod gateways;
+mod imports;
 #[path = "../support/gateways.rs"]
 mod life;
 mod plans;
@@ -50,6 +51,11 @@ fn plans() {
 #[test]
 fn changes() {
     check("changes", "changes.txt", changes::text);
+}
+
+#[test]
+fn imports() {
+    check("import", "expected.yaml", imports::text);
 }
 
 #[test]

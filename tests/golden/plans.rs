@@ -103,7 +103,8 @@ impl Planned {
     }
 }
 
-fn settings(case: &Path, names: &Names) -> (Policy, Labels) {
+/// `config.yaml` of a case, or what is so without one.
+pub(crate) fn settings(case: &Path, names: &Names) -> (Policy, Labels) {
     let path = case.join("config.yaml");
     let text = fs::read_to_string(&path).unwrap_or_default();
     let said = Said {
