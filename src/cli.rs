@@ -125,6 +125,12 @@ pub enum Command {
     Flush(FlushArgs),
     /// Write this node's links, addresses and routes as a file for `try --snapshot`
     Snapshot,
+    /// Write routes that the kernel has already as documents, to take them over as they are
+    ///
+    /// Changes nothing. In a file, `srsync plan --foreign-routes adopt FILE` shows that nothing but
+    /// the owner of each route would change, and `srsync apply --foreign-routes adopt FILE` takes
+    /// them over. A route that no document can say is named on stderr, with the reason.
+    Import(ImportArgs),
     /// Show the settings in force and who said them, or check them
     Config(ConfigArgs),
     /// Print a JSON Schema: of the documents, for editors, or of reports, for programs
@@ -243,6 +249,20 @@ pub struct FlushArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `srsync import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The routes of this node
+    #[arg(long, required = true)]
+    pub routes: bool,
+    /// Whose routes, by name or number [default: boot,static, which `ip route add` makes]
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
+    pub from_protocol: Vec<String>,
+    /// Routes of these tables, by name or number, or of `all` but local [default: main]
+    #[arg(long, value_name = "TABLE", value_delimiter = ',')]
+    pub from_table: Vec<String>,
 }
 
 /// `srsync config`.

@@ -18,6 +18,7 @@ mod kernel {
     mod documents;
     mod events;
     mod foreign;
+    mod import;
     mod interrupted;
     mod lock;
     mod nexthop;

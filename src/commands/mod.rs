@@ -11,6 +11,7 @@ mod events;
 mod flush;
 mod gateway;
 mod generate;
+mod import;
 mod log;
 mod output;
 mod plan;
@@ -68,6 +69,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Reload => reload::run(global),
         Command::Flush(args) => flush::run(global, args),
         Command::Snapshot => snapshot::run(global),
+        Command::Import(args) => import::run(global, args),
         Command::Config(args) => config::run(global, &args.command),
         Command::Schema(args) => generate::schema(args.of),
         Command::Completions(args) => generate::completions(args.shell),

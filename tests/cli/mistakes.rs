@@ -279,3 +279,20 @@ fn an_override_that_changes_nothing_is_noted_and_keeps_nobody_from_applying() {
         assert_eq!(ran.json()["gatewayOverrides"], 1);
     });
 }
+
+#[test]
+fn an_import_says_what_can_be_imported() {
+    let error = |line: &str| srsync_line(line).exits(2).stderr;
+    assert!(error("import").contains("--routes"));
+    let unknown = error("import --routes --from-protocol nonsense");
+    assert!(
+        unknown.contains("\"nonsense\" names no protocol"),
+        "{unknown}"
+    );
+    let unknown = error("import --routes --from-table main,nonsense");
+    assert!(unknown.contains("\"nonsense\" names no table"), "{unknown}");
+    for local in ["local", "255"] {
+        let refused = error(&format!("import --routes --from-table {local}"));
+        assert!(refused.contains("belongs to the kernel"), "{refused}");
+    }
+}

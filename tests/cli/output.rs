@@ -120,7 +120,7 @@ fn the_log_goes_to_stderr_in_the_form_that_is_asked_for() {
 fn help_version_manual_and_completions_are_printed() {
     let help = srsync_line("--help").exits(0).stdout;
     for verb in [
-        "validate", "plan", "apply", "try", "status", "flush", "snapshot",
+        "validate", "plan", "apply", "try", "status", "flush", "snapshot", "import",
     ] {
         assert!(help.contains(verb), "{verb}");
         let page = srsync(&["man", verb]).exits(0).stdout;
@@ -170,6 +170,57 @@ fn a_snapshot_of_a_node_is_a_node_to_rehearse_on() {
             &broken.file("node.yaml"),
         ];
         assert!(srsync(&args).exits(1).stderr.contains("node.yaml"));
+    });
+}
+
+#[test]
+fn an_import_is_documents_on_stdout_and_what_is_left_out_on_stderr() {
+    on_a_node(|| {
+        let none = srsync_line("import --routes").exits(0);
+        assert_eq!(none.stdout, "");
+        assert!(none.stderr.contains("--from-protocol"), "{}", none.stderr);
+        ip("route add 192.0.2.0/24 via 10.116.0.5");
+        ip("route add 203.0.113.10 via 10.116.0.5 proto static");
+        ip("route add 198.51.100.0/24 via 10.116.0.5 proto bird");
+        ip("route add 198.18.0.0/15 via 10.116.0.5 tos 0x10");
+        let ran = srsync_line("import --routes --node-name gw-1").exits(0);
+        assert_eq!(
+            ran.stdout,
+            "\
+# Routes of gw-1, as `srsync import --routes` found them in the kernel:
+# protocol boot (3), static (4); table main.
+# Save this as routes.yaml: the first shows that only their owner changes, the second does it.
+#   srsync plan --foreign-routes adopt routes.yaml
+#   sudo srsync apply --foreign-routes adopt routes.yaml
+---
+apiVersion: srsync.dev/v1alpha1
+kind: StaticRoute
+metadata:
+  name: via-10-116-0-5
+spec:
+  destinations:
+    - 192.0.2.0/24
+    - 203.0.113.10
+  gateway: 10.116.0.5
+"
+        );
+        assert_eq!(
+            ran.stderr,
+            "\
+not written: 198.18.0.0/15: it is for TOS 0x10 alone, which no document can say
+note: wrote 2 routes, 1 document; left out 1
+"
+        );
+        let bird = srsync_line("import --routes --from-protocol bird").exits(0);
+        assert!(bird.stdout.contains("198.51.100.0/24"), "{}", bird.stdout);
+        assert!(!bird.stdout.contains("192.0.2.0/24"), "{}", bird.stdout);
+        let json = srsync_line("import --routes -o json").exits(0).json();
+        assert_eq!(json["items"][0]["metadata"]["name"], "via-10-116-0-5");
+        // What it asks for is what it gets.
+        let folder = Folder::new(&[("routes.yaml", &ran.stdout)]);
+        let adopt = ["apply", folder.path(), "--foreign-routes", "adopt"];
+        srsync(&adopt).exits(0);
+        assert_eq!(ip("route show proto 83").lines().count(), 2);
     });
 }
 
