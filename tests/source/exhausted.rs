@@ -4,6 +4,7 @@
 //! without touching anybody else's.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -47,9 +48,9 @@ fn in_user_namespace(name: &str, test: fn()) {
     );
 }
 
-fn directories(dirs: &[Dir]) -> Directories {
+fn directories(dirs: &[PathBuf]) -> Directories {
     let mut directories = Directories::default();
-    dirs.iter().for_each(|dir| directories.add_source(&dir.0));
+    dirs.iter().for_each(|dir| directories.add_source(dir));
     directories
 }
 
@@ -58,7 +59,9 @@ fn no_watch_is_left() {
     in_user_namespace("exhausted::no_watch_is_left", || {
         // Each directory, and the one that all of them are in.
         limit("watches", 3);
-        let dirs = [Dir::new(), Dir::new(), Dir::new()];
+        let home = Dir::new();
+        let dirs = ["a", "b", "c"].map(|name| home.0.join(name));
+        dirs.iter().for_each(|dir| fs::create_dir(dir).unwrap());
         let mut watch = Watch::start(drop).unwrap();
         assert!(watch.arm(&directories(&dirs[..1])).unwrap());
         let error = watch.arm(&directories(&dirs)).unwrap_err();

@@ -26,7 +26,8 @@ fn route(name: &str) -> String {
     ROUTE.replace("NAME", name)
 }
 
-/// A directory that goes away with the test.
+/// A directory that goes away with the test. It has a parent of its own: what is missing is searched
+/// for among its neighbours ("did you mean"), and those of other tests come and go.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -34,8 +35,8 @@ impl Dir {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("srsync-source-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
+        let path = std::env::temp_dir().join(name).join("routes");
+        fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
@@ -49,6 +50,6 @@ impl Dir {
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(self.0.parent().unwrap());
     }
 }
