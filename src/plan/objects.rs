@@ -244,9 +244,7 @@ pub(super) fn objects(
         observed,
         protocol: inputs.policy.protocol,
         numbers: Numbers::new(inputs.policy.protocol, observed),
-        some_are_led: there
-            .iter()
-            .any(|route| route.route.attrs.nexthop.is_some()),
+        led: there.iter().filter_map(|r| r.route.attrs.nexthop).collect(),
         changes: Vec::new(),
         used: BTreeSet::new(),
     };
@@ -276,7 +274,7 @@ pub(super) fn objects(
         }
     }
     Objects {
-        orphans: work.orphans(there),
+        orphans: work.orphans(),
         changes: work.changes,
         sets,
     }
@@ -331,9 +329,8 @@ struct Work<'a> {
     observed: &'a Observed,
     protocol: Protocol,
     numbers: Numbers,
-    /// Some route goes by an object: at first none does, and looking for each destination would be for
-    /// nothing.
-    some_are_led: bool,
+    /// The objects that some route refers to, whosever they are.
+    led: BTreeSet<NextHopId>,
     changes: Vec<ObjectChange>,
     used: BTreeSet<NextHopId>,
 }
@@ -398,7 +395,8 @@ impl Work<'_> {
         alike: &Alike<'_>,
         there: &[&ObservedRoute],
     ) -> Option<NextHopId> {
-        if !self.some_are_led {
+        // At first none is led, and looking for each destination would be for nothing.
+        if self.led.is_empty() {
             return None;
         }
         let is_ours = |route: &&&ObservedRoute| route.protocol == self.protocol;
@@ -431,6 +429,7 @@ impl Work<'_> {
                 let as_it_is = self.group(*id) == Some(&draft.holds);
                 (alone || as_it_is) && !self.used.contains(id)
             });
+            let kept = kept.or_else(|| self.spare(&draft.holds, &finders));
             let id = kept.unwrap_or_else(|| self.numbers.next());
             self.used.insert(id);
             if kept.and_then(|id| self.group(id)) != Some(&draft.holds) {
@@ -451,15 +450,37 @@ impl Work<'_> {
         sets
     }
 
+    /// A group of ours that leads nobody, as after somebody took its routes away: better than another
+    /// number, so that the routes will be as they were.
+    fn spare(
+        &self,
+        holds: &NextHopGroup,
+        finders: &BTreeMap<NextHopId, usize>,
+    ) -> Option<NextHopId> {
+        let ids = self.observed.nexthops.iter().map(|object| object.id);
+        let mut spares = ids.filter(|id| {
+            let fits = |group: &NextHopGroup| group.resilient == holds.resilient;
+            self.is_spare(id) && !finders.contains_key(id) && self.group(*id).is_some_and(fits)
+        });
+        let first = spares.next()?;
+        let is_same = |id: &NextHopId| self.group(*id) == Some(holds);
+        let same = is_same(&first)
+            .then_some(first)
+            .or_else(|| spares.find(is_same));
+        same.or(Some(first))
+    }
+
+    /// Whether no set wants an object and no route refers to it.
+    fn is_spare(&self, id: &NextHopId) -> bool {
+        !self.used.contains(id) && !self.led.contains(id)
+    }
+
     /// Objects of ours that no set wants, no route refers to and no group holds, whosever they are;
     /// groups come first, for as long as one is there, its members are held.
-    fn orphans(&self, there: &[&ObservedRoute]) -> Vec<NextHopId> {
-        let routes = there.iter().filter_map(|route| route.route.attrs.nexthop);
-        let led: BTreeSet<NextHopId> = routes.collect();
-        let is_spare = |id: &NextHopId| !self.used.contains(id) && !led.contains(id);
+    fn orphans(&self) -> Vec<NextHopId> {
         let (mut groups, mut others, mut held) = (Vec::new(), Vec::new(), BTreeSet::new());
         for object in &self.observed.nexthops {
-            let spare = object.protocol == self.protocol && is_spare(&object.id);
+            let spare = object.protocol == self.protocol && self.is_spare(&object.id);
             match &object.kind {
                 Some(NextHopKind::Group(_)) if spare => groups.push(object.id),
                 Some(NextHopKind::Group(group)) => {
