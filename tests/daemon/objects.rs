@@ -425,8 +425,12 @@ fn a_group_that_somebody_keeps_deleting_is_contested() {
         many(srsync, 5, BOTH);
         let daemon = Daemon::start(srsync, "");
         both_are_proven();
-        for _ in 0..6 {
+        let contested = || daemon.status()["daemon"]["contestedRoutes"] == 5;
+        for _ in 0..20 {
             wait_until("they are back", || led() == 5);
+            if contested() {
+                break;
+            }
             let group = groups()[0].split_whitespace().nth(1).unwrap().to_owned();
             ip(&format!("nexthop del id {group}"));
         }
