@@ -30,6 +30,11 @@ bless:
 bench *ARGS: build
     benches/routes.py {{ARGS}}
 
+# The properties with so many seeds, from FIRST on
+properties SEEDS="10" FIRST="1":
+    for seed in $(seq {{FIRST}} $(({{FIRST}} + {{SEEDS}} - 1))); do \
+        echo "seed $seed"; PROPTEST_RNG_SEED=$seed cargo nextest run --locked -E 'binary(/properties/)' || exit 1; done
+
 # Arbitrary input for `documents` or `plan`, for some seconds
 fuzz TARGET SECONDS="60":
     fuzz/run {{TARGET}} {{SECONDS}}
