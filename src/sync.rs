@@ -4,7 +4,7 @@
 //! needed where one route makes the next possible (a gateway behind a route of our own). What the
 //! kernel refused is not asked for again in the same pass.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -17,8 +17,6 @@ use crate::report::{Pass, Surprise, Surprises};
 
 /// How often a pass goes round at most: routes that build on each other are rarely deeper.
 const ROUNDS: usize = 8;
-/// How often nexthop objects are tried in a pass, before plain routes do it without them.
-const ATTEMPTS: usize = 2;
 
 /// Why a pass was given up.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +74,7 @@ pub fn planned(inputs: &Inputs<'_>, observed: Observed) -> Pass {
     Pass {
         plan: plan::plan(inputs, &observed),
         outcome: None,
-        without_objects: None,
+        refused_objects: Vec::new(),
         links: observed.links,
     }
 }
@@ -109,8 +107,8 @@ pub fn carry_through(
         false => surprises(&pass.plan, &pass.plan, &refused),
     };
     let mut latest: Option<Plan> = None;
-    let mut inputs = *inputs;
-    let mut attempts = 0;
+    let mut refused_objects = inputs.objects.cloned();
+    let mut refused_once = HashSet::new();
     for _ in 0..ROUNDS {
         let plan = latest.as_ref().unwrap_or(&pass.plan);
         let work = work(plan, &refused);
@@ -119,23 +117,23 @@ pub fn carry_through(
         }
         match prepare(kernel, inputs.policy.protocol, &plan.objects)? {
             Prepared::Yes => {
-                carry_out(kernel, &inputs, &work, &mut refused)?;
+                carry_out(kernel, inputs, &work, &mut refused)?;
                 tidy_up(kernel, inputs.policy.protocol, &plan.objects)?;
             }
-            // The node may just have changed; but routes do not wait for objects for ever.
-            Prepared::NotNow(why) => {
-                attempts += 1;
-                if attempts == ATTEMPTS {
-                    inputs.objects = false;
-                    pass.without_objects = Some(why);
+            // The node may just have changed; but routes do not wait twice for the same object.
+            Prepared::No(refusals) => {
+                for (kind, why) in refusals {
+                    if !refused_once.insert(kind.clone()) {
+                        refused_objects.get_or_insert_default().insert(kind.clone());
+                        pass.refused_objects.push((kind, why));
+                    }
                 }
             }
-            Prepared::Never(why) => {
-                inputs.objects = false;
-                pass.without_objects = Some(why);
-            }
         }
-        let inputs = &inputs;
+        let inputs = &Inputs {
+            objects: refused_objects.as_ref(),
+            ..*inputs
+        };
         let observed = observe(kernel, inputs).map_err(SyncError::During)?;
         let mut after = plan::plan(inputs, &observed);
         // A guard is asked once in a pass: what was added meanwhile would raise a percentage.
@@ -207,10 +205,8 @@ fn work(plan: &Plan, refused: &Held) -> Vec<Work> {
 /// Whether the nexthop objects are there that routes are about to refer to.
 enum Prepared {
     Yes,
-    /// Something else may come of another attempt.
-    NotNow(String),
-    /// The kernel will not take such objects.
-    Never(String),
+    /// No route was touched: the kernel refuses these, in its words, or somebody took one away meanwhile.
+    No(Vec<(NextHopKind, String)>),
 }
 
 /// Makes and changes nexthop objects.
@@ -221,8 +217,8 @@ fn prepare(
 ) -> Result<Prepared, SyncError> {
     for change in objects.changes.iter().filter(|change| change.exists) {
         if !is_ours(kernel, protocol, change.id)? {
-            let why = format!("object {} was taken away meanwhile", change.id);
-            return Ok(Prepared::NotNow(why));
+            tracing::debug!("object {} was taken away meanwhile", change.id);
+            return Ok(Prepared::No(Vec::new()));
         }
     }
     let changes = objects.changes.iter().map(|change| match change.exists {
@@ -233,11 +229,24 @@ fn prepare(
     let failures = kernel
         .apply(protocol, &changes)
         .map_err(SyncError::During)?;
-    Ok(match failures.first().map(|failure| &failure.error) {
-        None => Prepared::Yes,
-        Some(refusal) if permission(refusal) => return Err(SyncError::NotPermitted),
-        Some(refusal) if is_unsupported(refusal) => Prepared::Never(refusal.to_string()),
-        Some(refusal) => Prepared::NotNow(refusal.to_string()),
+    if failures.iter().any(|failure| permission(&failure.error)) {
+        return Err(SyncError::NotPermitted);
+    }
+    let failed = |failure: &Failure| objects.changes[failure.index].id;
+    let failed: HashSet<NextHopId> = failures.iter().map(failed).collect();
+    // A group was refused for itself only if all its members are there.
+    let is_whole = |kind: &NextHopKind| match kind {
+        NextHopKind::Group(group) => !group.members().iter().any(|m| failed.contains(&m.id)),
+        _ => true,
+    };
+    let refusals = failures
+        .iter()
+        .map(|failure| (&objects.changes[failure.index].kind, &failure.error))
+        .filter(|(kind, _)| is_whole(kind))
+        .map(|(kind, error)| (kind.clone(), error.to_string()));
+    Ok(match failures.is_empty() {
+        true => Prepared::Yes,
+        false => Prepared::No(refusals.collect()),
     })
 }
 
@@ -281,12 +290,6 @@ pub fn switch(
     let to = NextHopKind::Group(switch.to.clone());
     let failures = kernel.apply(protocol, &[Change::ReplaceNextHop(switch.group, &to)])?;
     Ok(failures.is_empty())
-}
-
-/// Whether this kernel will never take such objects: it has none (before 5.3), or no resilient groups
-/// (before 5.13, "Invalid group type").
-fn is_unsupported(refusal: &Refusal) -> bool {
-    refusal.is(Errno::EOPNOTSUPP) || refusal.is(Errno::EINVAL)
 }
 
 fn permission(refusal: &Refusal) -> bool {

@@ -240,7 +240,7 @@ fn everything() -> Published {
     let observed = observed.to_observed(&names).unwrap();
     let inputs = Inputs {
         steering: srsync::model::Steering::NONE,
-        objects: false,
+        objects: None,
         documents: &loaded.documents,
         policy: &policy,
         labels: &labels,
@@ -251,7 +251,7 @@ fn everything() -> Published {
     let pass = Pass {
         plan: plan::plan(&inputs, &observed),
         outcome: None,
-        without_objects: None,
+        refused_objects: Vec::new(),
         links: observed.links,
     };
     let findings = broken.diagnostics.iter().map(|diagnostic| Finding {

@@ -270,7 +270,7 @@ fn with_inputs<T>(documents: &[Document], policy: &Policy, run: impl Fn(&Inputs<
         names: &Names::default(),
         files: &[file],
         steering: srsync::model::Steering::NONE,
-        objects: false,
+        objects: None,
         incomplete: None,
     })
 }

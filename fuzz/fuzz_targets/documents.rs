@@ -69,7 +69,7 @@ fuzz_target!(|data: &[u8]| {
             names: &names,
             files: &files,
             steering: srsync::model::Steering::NONE,
-            objects: false,
+            objects: None,
             incomplete: None,
         };
         for node in [Observed::default(), small_node()] {
@@ -98,7 +98,7 @@ fn shown(inputs: &Inputs<'_>, observed: Observed) {
     let pass = Pass {
         plan: plan::plan(inputs, &observed),
         outcome: None,
-        without_objects: None,
+        refused_objects: Vec::new(),
         links: observed.links.clone(),
     };
     assert_eq!(pass.plan.documents.len(), inputs.documents.len());

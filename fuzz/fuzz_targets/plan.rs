@@ -113,7 +113,7 @@ fuzz_target!(|case: Case| {
         names: &Names::default(),
         files: &[file],
         steering: srsync::model::Steering::NONE,
-        objects: false,
+        objects: None,
         incomplete: None,
     };
     let plan = plan::plan(&inputs, &case.node);

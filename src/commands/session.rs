@@ -100,7 +100,7 @@ impl Session {
             names: &self.names,
             files: &loaded.files,
             // Nobody stays to repair what a lost carrier takes along.
-            objects: false,
+            objects: None,
             steering,
             incomplete: None,
         }

@@ -78,7 +78,7 @@ fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
     Ok(Pass {
         plan: plan::inventory(&observed, protocol),
         outcome: None,
-        without_objects: None,
+        refused_objects: Vec::new(),
         links: observed.links,
     })
 }

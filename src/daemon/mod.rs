@@ -10,6 +10,7 @@
 //!   about which news matters. Pure.
 //! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
 //! - `overrides`: what somebody decided about gateways; `drains`: those by hand. `store`: what outlives the daemon.
+//! - `refused`: what this kernel would not make.
 //! - `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
@@ -22,6 +23,7 @@ mod journal;
 mod news;
 mod overrides;
 mod pass;
+mod refused;
 mod relevance;
 mod schedule;
 mod service;

@@ -78,12 +78,8 @@ impl Daemon {
         let pass = sync::carry_through(&mut self.kernel, &inputs, planned, held)?;
         self.groups.are(&pass.plan.objects.sets);
         self.tell_cost_of_switches();
-        if let Some(why) = &pass.without_objects {
-            self.wanted.objects = false;
-            tracing::warn!(
-                "gateways are switched route by route: this kernel refuses the nexthop objects that \
-                 would do it at once ({why})"
-            );
+        if let Some(message) = self.wanted.refused.add(&pass) {
+            tracing::warn!("{message}");
         }
         self.tell_contested(&contested);
         Ok(pass)

@@ -14,6 +14,7 @@ use super::gateways::{Gateways, Withdrawn};
 use super::inbox::Inbox;
 use super::journal::{Journal, News};
 use super::overrides::Overrides;
+use super::refused::RefusedObjects;
 use super::relevance::Concern;
 use super::schedule::Schedule;
 use super::service::Service;
@@ -67,8 +68,8 @@ pub(super) struct Wanted {
     pub(super) snapshot: Snapshot,
     /// Which gateways may be used, where they are watched.
     pub(super) steering: Steering,
-    /// Whether this kernel takes nexthop objects.
-    pub(super) objects: bool,
+    /// The nexthop objects that the kernel would not make.
+    pub(super) refused: RefusedObjects,
     /// Why the documents may not be all that is wanted.
     pub(super) incomplete: Option<String>,
     /// The addresses whose next hop documents use.
@@ -79,7 +80,7 @@ impl Wanted {
     /// Takes over what the sources say now.
     pub(super) fn change(&mut self, snapshot: Snapshot) {
         self.incomplete = snapshot.incomplete();
-        self.objects = true;
+        self.refused.forget();
         self.snapshot = snapshot;
         self.lookups = plan::interest(&self.inputs()).1.into_iter().collect();
     }
@@ -93,7 +94,7 @@ impl Wanted {
             names: &self.names,
             files: &self.snapshot.files,
             steering: &self.steering,
-            objects: self.objects,
+            objects: Some(self.refused.kinds()),
             incomplete: self.incomplete.as_deref(),
         }
     }
@@ -189,7 +190,7 @@ impl Daemon {
                 names,
                 snapshot: Snapshot::default(),
                 steering: Steering::default(),
-                objects: true,
+                refused: RefusedObjects::default(),
                 incomplete: None,
                 lookups: Vec::new(),
             },
@@ -311,7 +312,7 @@ impl Daemon {
     fn hear(&mut self, event: &KernelEvent, now: Instant) {
         match event {
             KernelEvent::Node => {
-                self.wanted.objects = true;
+                self.wanted.refused.ask_again();
                 self.schedule.want_pass(Trigger::Kernel, now);
             }
             KernelEvent::NextHop(event) => self.hear_nexthop(event, now),

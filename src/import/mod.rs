@@ -350,7 +350,7 @@ impl Importer<'_> {
             names: self.names,
             files: &[file],
             steering: Steering::NONE,
-            objects: false,
+            objects: None,
             incomplete: None,
         })
     }

@@ -19,7 +19,7 @@ mod resolve;
 
 pub mod reason;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub use reason::{Reason, ReasonCode};
 pub use resolve::Reach;
 
 use crate::model::{
-    Document, FileName, IfIndex, Labels, Names, Observed, ObservedRoute, Place, Policy, Protocol,
-    RouteAttrs, RouteKey, State, Steering, TableId, Target,
+    Document, FileName, IfIndex, Labels, Names, NextHopKind, Observed, ObservedRoute, Place,
+    Policy, Protocol, RouteAttrs, RouteKey, State, Steering, TableId, Target,
 };
 
 /// Everything a plan is made from, except what the kernel has.
@@ -47,9 +47,9 @@ pub struct Inputs<'a> {
     pub files: &'a [FileName],
     /// Which gateways may be used, where they are watched.
     pub steering: &'a Steering,
-    /// Whether routes to watched gateways go by nexthop objects, where the kernel has them: with
-    /// somebody there who repairs what a lost carrier takes along.
-    pub objects: bool,
+    /// The nexthop objects that this kernel refuses, if routes to watched gateways are to go by
+    /// such objects at all: with somebody there who repairs what a lost carrier takes along.
+    pub objects: Option<&'a HashSet<NextHopKind>>,
     /// Why the documents may not be all that is wanted: then nothing is removed.
     pub incomplete: Option<&'a str>,
 }
@@ -196,7 +196,7 @@ pub fn wants_objects(inputs: &Inputs<'_>) -> bool {
         Target::Gateways(gateways) => gateways.are_watched(),
         _ => false,
     };
-    inputs.objects && inputs.documents.iter().any(is_watched)
+    inputs.objects.is_some() && inputs.documents.iter().any(is_watched)
 }
 
 /// Every route of ours as it is, for those who ask without documents.

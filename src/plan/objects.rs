@@ -10,7 +10,7 @@
 //! the last one the group and all its routes; so the next gateway takes over in the kernel itself,
 //! and no route is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Inputs;
 use super::claims::{self, Selected};
@@ -240,8 +240,10 @@ pub(super) fn objects(
     if !observed.nexthop_objects {
         return Objects::default();
     }
+    let none = HashSet::new();
     let mut work = Work {
         observed,
+        refused: inputs.objects.unwrap_or(&none),
         protocol: inputs.policy.protocol,
         numbers: Numbers::new(inputs.policy.protocol, observed),
         led: there.iter().filter_map(|r| r.route.attrs.nexthop).collect(),
@@ -266,6 +268,7 @@ pub(super) fn objects(
         }
     }
     let sets = work.groups(drafts);
+    work.settle_for(&sets);
     for set in &sets {
         for document in &set.documents {
             if let Some(resolved) = resolved.get_mut(*document as usize) {
@@ -327,6 +330,8 @@ struct Draft<'a> {
 
 struct Work<'a> {
     observed: &'a Observed,
+    /// What the kernel would not make: a set that needs it has plain routes.
+    refused: &'a HashSet<NextHopKind>,
     protocol: Protocol,
     numbers: Numbers,
     /// The objects that some route refers to, whosever they are.
@@ -349,18 +354,18 @@ impl Work<'_> {
         };
         let mut ways = Ways::default();
         for (place, hop) in &alike.members.ways {
-            if let Some(kind) = single(hop) {
-                ways.gateways.insert(*place, (self.object(kind), *hop));
+            if let Some(id) = single(hop).and_then(|kind| self.object(kind)) {
+                ways.gateways.insert(*place, (id, *hop));
             }
         }
         if alike.gateways.on_all_down == OnAllDown::Blackhole {
-            ways.blackhole = Some(self.object(NextHopKind::Blackhole { family }));
+            ways.blackhole = self.object(NextHopKind::Blackhole { family });
         }
         ways
     }
 
-    /// The object of ours that does this: one that is there, or a new one.
-    fn object(&mut self, kind: NextHopKind) -> NextHopId {
+    /// The object of ours that does this: one that is there, or a new one, unless it is refused.
+    fn object(&mut self, kind: NextHopKind) -> Option<NextHopId> {
         let there =
             self.observed.nexthops.iter().find(|object| {
                 object.protocol == self.protocol && object.kind.as_ref() == Some(&kind)
@@ -368,6 +373,7 @@ impl Work<'_> {
         let made = || self.changes.iter().find(|change| change.kind == kind);
         let id = match there.map(|object| object.id).or_else(|| Some(made()?.id)) {
             Some(id) => id,
+            None if self.refused.contains(&kind) => return None,
             None => {
                 let id = self.numbers.next();
                 let exists = false;
@@ -376,7 +382,7 @@ impl Work<'_> {
             }
         };
         self.used.insert(id);
-        id
+        Some(id)
     }
 
     /// What a number stands for, if it is a group of ours.
@@ -430,14 +436,16 @@ impl Work<'_> {
                 (alone || as_it_is) && !self.used.contains(id)
             });
             let kept = kept.or_else(|| self.spare(&draft.holds, &finders));
+            let kind = NextHopKind::Group(draft.holds.clone());
+            let is_there = kept.and_then(|id| self.group(id)) == Some(&draft.holds);
+            if !is_there && self.refused.contains(&kind) {
+                continue;
+            }
             let id = kept.unwrap_or_else(|| self.numbers.next());
             self.used.insert(id);
-            if kept.and_then(|id| self.group(id)) != Some(&draft.holds) {
-                self.changes.push(ObjectChange {
-                    id,
-                    kind: NextHopKind::Group(draft.holds.clone()),
-                    exists: kept.is_some(),
-                });
+            if !is_there {
+                let exists = kept.is_some();
+                self.changes.push(ObjectChange { id, kind, exists });
             }
             sets.push(ObjectSet {
                 family: draft.alike.family,
@@ -448,6 +456,13 @@ impl Work<'_> {
             });
         }
         sets
+    }
+
+    /// What was meant for a set that did not come about, because something of it is refused, is not needed.
+    fn settle_for(&mut self, sets: &[ObjectSet]) {
+        let needed = |id: &NextHopId| sets.iter().any(|set| set.refers_to(*id));
+        self.used.retain(needed);
+        self.changes.retain(|change| needed(&change.id));
     }
 
     /// A group of ours that leads nobody, as after somebody took its routes away: better than another

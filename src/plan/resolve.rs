@@ -262,7 +262,7 @@ impl Node<'_> {
         carrying: Vec<usize>,
     ) -> Option<Members> {
         let steer = self.inputs.steering.of(&document.id, family)?;
-        if !self.inputs.objects || !gateways.are_watched() {
+        if self.inputs.objects.is_none() || !gateways.are_watched() {
             return None;
         }
         let table = claims::table(self.inputs, document);

@@ -33,7 +33,7 @@ pub use running::{
 pub use selection::Selection;
 pub use text::{Detail, Style, plural};
 
-use crate::model::{Link, Observed, RouteAttrs, State};
+use crate::model::{IfIndex, Link, NextHopKind, Observed, RouteAttrs, State};
 use crate::plan::{Inputs, Plan, Reason, Removals, Row, Verdict};
 
 /// How a row ended that did not end as planned, by its index in the plan.
@@ -57,13 +57,18 @@ pub struct Pass {
     pub plan: Plan,
     /// What became of it; `None` where nothing was carried out.
     pub outcome: Option<Surprises>,
-    /// Why plain routes had to do without the nexthop objects that were planned, if they had to.
-    pub without_objects: Option<String>,
+    /// Nexthop objects that the kernel refused, so that plain routes had to do, with its words.
+    pub refused_objects: Vec<(NextHopKind, String)>,
     /// The node's links, for their names.
     pub links: Vec<Link>,
 }
 
 impl Pass {
+    /// What a link is called; `if7`, as iproute2 says, if it is gone.
+    pub fn link_name(&self, index: IfIndex) -> String {
+        route::link_name(index, &self.links)
+    }
+
     /// The pass as it is once it is over: what was put in place is in place, what was removed is
     /// nobody's concern any more, and what did not succeed is as it was.
     pub fn settled(mut self) -> Self {

@@ -56,7 +56,7 @@ impl Published {
                     objects: Objects::default(),
                 },
                 outcome: None,
-                without_objects: None,
+                refused_objects: Vec::new(),
                 links: Vec::new(),
             }),
             running: Arc::default(),
@@ -76,7 +76,7 @@ impl Published {
             names: &self.names,
             files: &self.files,
             steering: Steering::NONE,
-            objects: false,
+            objects: None,
             incomplete: self.incomplete.as_deref(),
         };
         show(&Report {

@@ -443,3 +443,37 @@ fn a_group_that_somebody_keeps_deleting_is_contested() {
         wait_until("they are back in the end", || led() == 5);
     });
 }
+
+/// One gateway is none at all, a broadcast address; that is nobody's fault but its own document's.
+#[test]
+fn an_object_that_the_kernel_refuses_takes_none_from_other_documents() {
+    between_two_gateways(|srsync, [first, _]| {
+        many(srsync, 20, BOTH);
+        srsync.document(
+            "b",
+            "destinations: [198.51.100.0/24], gateways: [{address: 10.0.1.255}, {address: 10.0.2.2}], \
+             healthCheck: {icmp: {}, interval: 50ms, fall: 3, rise: 2, holdDown: 1s}",
+        );
+        let daemon = Daemon::start(srsync, "");
+        both_are_proven();
+        assert_eq!(led(), 20);
+        // Its own route goes by the gateway that is one, as soon as the other is known not to answer.
+        daemon.wait_for_state("198.51.100.0/24", "Installed");
+        silence(first, true);
+        wait_until("the others are switched", || leads_to("10.0.2.2"));
+        wait_until("all go by objects", || led() == 21);
+        let refused = "refuses nexthop objects";
+        let told = |log: &str| log.lines().filter(|line| line.contains(refused)).count();
+        let log = daemon.log();
+        assert_eq!(told(&log), 1, "{log}");
+        let line = log.lines().find(|line| line.contains(refused)).unwrap();
+        for word in ["via 10.0.1.255 dev gw1", "invalid gateway"] {
+            assert!(line.contains(word), "{line}");
+        }
+        // Asked again when the node changes, and not told again.
+        ip("address add 10.9.9.9/32 dev gw2");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(led(), 21);
+        assert_eq!(told(&daemon.log()), 1);
+    });
+}

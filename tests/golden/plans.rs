@@ -59,14 +59,14 @@ impl Planned {
             labels: &labels,
             names: &names,
             files: &loaded.files,
-            objects: false,
+            objects: None,
             steering: &steering,
             incomplete: incomplete.as_deref(),
         };
         let pass = Pass {
             plan: plan::plan(&inputs, &observed),
             outcome: None,
-            without_objects: None,
+            refused_objects: Vec::new(),
             links: observed.links,
         };
         Self {
@@ -87,7 +87,7 @@ impl Planned {
             labels: &self.labels,
             names: &self.names,
             files: &self.loaded.files,
-            objects: false,
+            objects: None,
             steering: &self.steering,
             incomplete: self.incomplete.as_deref(),
         };

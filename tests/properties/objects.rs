@@ -1,7 +1,7 @@
 //! What holds of nexthop objects, through every life that a node with watched gateways leads: others
 //! delete our objects and use them, links go and come back, gateways fall and rise, documents change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ struct World {
     node: Observed,
     wishes: [Option<Wish>; 3],
     steers: [(u8, u8); 3],
+    /// What the kernel would not make.
+    refused: HashSet<NextHopKind>,
 }
 
 impl World {
@@ -113,6 +115,7 @@ impl World {
             node,
             wishes: [None, None, None],
             steers: [(1, 255); 3],
+            refused: HashSet::new(),
         }
     }
 
@@ -175,7 +178,7 @@ impl World {
             names: &Names::default(),
             files: &[file],
             steering: &self.steering(),
-            objects: true,
+            objects: Some(&self.refused),
             incomplete: None,
         })
     }
@@ -240,6 +243,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// As a kernel before 5.13 teaches: whatever is asked for is refused, until nothing more is asked for.
+    fn learn_that_no_group_is_resilient(&mut self) {
+        for _ in 0..8 {
+            let plan = self.with_inputs(|inputs| plan::plan(inputs, &self.node));
+            let kinds = plan.objects.changes.into_iter().map(|change| change.kind);
+            let is_resilient =
+                |kind: &NextHopKind| matches!(kind, NextHopKind::Group(g) if g.resilient.is_some());
+            let refused: Vec<NextHopKind> = kinds.filter(is_resilient).collect();
+            if refused.is_empty() {
+                return;
+            }
+            self.refused.extend(refused);
+        }
+        panic!("what is refused is asked for again and again");
     }
 
     /// The sets of a plan that finds everything done.
@@ -309,6 +328,27 @@ fn document(n: usize, wish: &Wish) -> Document {
     }
 }
 
+/// Objects for some of the gateways, by bits, and those that drop packets.
+fn refused(gateways: u8, blackhole: bool) -> HashSet<NextHopKind> {
+    let mut refused = HashSet::new();
+    for (place, (v4, v6)) in GATEWAYS.iter().enumerate() {
+        for (family, via) in [(Family::V4, v4), (Family::V6, v6)] {
+            if gateways >> place & 1 == 1 {
+                refused.insert(NextHopKind::Single {
+                    family,
+                    via: via.parse().ok(),
+                    link: IfIndex::new([1, 1, 2, 3][place]),
+                    on_link: false,
+                });
+            }
+            if blackhole {
+                refused.insert(NextHopKind::Blackhole { family });
+            }
+        }
+    }
+    refused
+}
+
 /// What must be true of the node once a plan was carried out.
 fn all_is_well(world: &World) {
     let node = &world.node;
@@ -326,6 +366,13 @@ fn all_is_well(world: &World) {
         })
         .flatten()
         .collect();
+    for object in &node.nexthops {
+        let refused = object
+            .kind
+            .as_ref()
+            .is_some_and(|kind| world.refused.contains(kind));
+        assert!(!refused, "{object:?} is refused");
+    }
     let sets = world.sets();
     let wanted = |id: NextHopId| sets.iter().any(|set| set.refers_to(id));
     for ours in world.ours() {
@@ -356,6 +403,47 @@ proptest! {
             world.with_inputs(|inputs| converge(inputs, &mut node));
             world.node = node;
             all_is_well(&world);
+        }
+    }
+
+    /// A kernel that refuses some objects takes nothing from documents that do without them.
+    #[test]
+    fn what_is_refused_keeps_nobody_else_from_objects(
+        deeds in proptest::collection::vec(deed(), 1..15), bad in 1u8..16, blackhole in any::<bool>(),
+        old in any::<bool>()
+    ) {
+        let mut world = World::new();
+        world.refused = refused(bad, blackhole);
+        for deed in &deeds {
+            world.happen(deed);
+            if old {
+                world.learn_that_no_group_is_resilient();
+            }
+            let mut node = world.node.clone();
+            world.with_inputs(|inputs| converge(inputs, &mut node));
+            world.node = node;
+            all_is_well(&world);
+            let led = |world: &World| -> BTreeSet<(u32, Family)> {
+                let sets = world.sets();
+                let of_set = |set: &ObjectSet| {
+                    let family = set.family;
+                    set.documents.clone().into_iter().map(move |document| (document, family))
+                };
+                sets.iter().flat_map(of_set).collect()
+            };
+            let refused = std::mem::take(&mut world.refused);
+            let everything = led(&world);
+            world.refused = refused;
+            let now = led(&world);
+            prop_assert!(now.is_subset(&everything));
+            let wishes: Vec<&Wish> = world.wishes.iter().flatten().collect();
+            for (document, family) in everything.difference(&now) {
+                let wish = wishes[*document as usize];
+                let is_bad = wish.gateways.iter().any(|gateway| bad >> gateway & 1 == 1);
+                let is_dropped = blackhole && wish.on_all_down == OnAllDown::Blackhole;
+                let is_resilient = old && (wish.mode == Mode::Failover || wish.destinations == 3);
+                prop_assert!(is_bad || is_dropped || is_resilient, "{wish:?} {family:?} {bad:b}");
+            }
         }
     }
 

@@ -67,7 +67,7 @@ fn published_of(documents: &str, node: &str) -> Published {
     let plan = plan::plan(
         &Inputs {
             steering: srsync::model::Steering::NONE,
-            objects: false,
+            objects: None,
             documents: &loaded.documents,
             policy: &policy,
             labels: &labels,
@@ -88,7 +88,7 @@ fn published_of(documents: &str, node: &str) -> Published {
         pass: Arc::new(Pass {
             plan,
             outcome: None,
-            without_objects: None,
+            refused_objects: Vec::new(),
             links: observed.links,
         }),
         running: Arc::new(running()),
