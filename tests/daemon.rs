@@ -31,4 +31,5 @@ mod daemon {
     mod objects;
     mod seen;
     mod settings;
+    mod traffic;
 }

@@ -3,6 +3,7 @@
 //! Works as root and under `unshare -rn` (root of a user namespace only). Where namespaces cannot
 //! be made a test fails and says so; it never passes by not running.
 
+pub mod crossroads;
 pub mod culprit;
 pub mod daemon;
 pub mod program;
