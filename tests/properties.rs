@@ -205,24 +205,19 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
                     operator: selector::Operator::Exists,
                 });
             }
+            let id = DocumentId {
+                name: format!("doc-{index}"),
+                namespace: None,
+                dialect: Dialect::Native,
+            };
+            let destinations = simulation::disjoint(prefixes)
+                .map(|prefix| Destination { prefix, place })
+                .collect();
             Document {
-                id: DocumentId {
-                    name: format!("doc-{index}"),
-                    namespace: None,
-                    dialect: Dialect::Native,
-                },
-                place,
-                destinations: simulation::disjoint(prefixes)
-                    .map(|prefix| Destination { prefix, place })
-                    .collect(),
-                target,
                 table: Some(table),
                 metric: Some(metric),
-                source: None,
-                mtu: None,
-                advmss: None,
                 selector,
-                notes: Vec::new(),
+                ..Document::new(id, place, destinations, target)
             }
         })
         .collect()

@@ -23,8 +23,8 @@ use crate::gateway::{
 };
 use crate::model::document::{Gateways as Listed, HealthCheck, Probe};
 use crate::model::{
-    Document, DocumentId, Family, Gateway, InterfaceName, Metric, NextHopKind, Observed, RouteKey,
-    RouteType, Standby, Steer, Steering, TableId, Target as Way,
+    Document, DocumentId, Family, Gateway, InterfaceName, NextHopKind, Observed, RouteType,
+    Standby, Steer, Steering, TableId, Target as Way,
 };
 use crate::plan::{self, Inputs, Reach, objects};
 use crate::probe::{Probed, Target};
@@ -487,10 +487,8 @@ fn found(
     inputs: &Inputs<'_>,
     observed: &Observed,
 ) -> Option<Carry<Via>> {
-    let of_family = |prefix: crate::model::Prefix| prefix.family() == family;
-    let first = document.destinations.iter().find(|d| of_family(d.prefix))?;
-    let table = document.table.unwrap_or(inputs.policy.table);
-    let key = RouteKey::new(table, first.prefix, document.metric.unwrap_or(Metric::ZERO));
+    let first = document.prefixes(family).next()?;
+    let key = document.slot(first, inputs.policy.table);
     let ours = observed
         .routes
         .iter()

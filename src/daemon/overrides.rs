@@ -20,7 +20,7 @@ use crate::gateway::Will;
 use crate::model::document::Mode;
 use crate::model::{
     Document, DocumentId, Family, FileName, GatewayOverride, Link, OverrideState, RouteAttrs,
-    Target, Timestamp,
+    Timestamp,
 };
 use crate::plan::Verdict;
 use crate::report::{HappeningKind, Level, OverrideStatus, Published, Trigger, plural};
@@ -136,6 +136,11 @@ impl Overrides {
             until: in_force.until,
         };
         self.in_force.iter().map(status).collect()
+    }
+
+    /// Who decided about a gateway, in words.
+    pub(super) fn by(&self, gateway: IpAddr) -> Option<String> {
+        self.in_force.get(&gateway).map(InForce::by)
     }
 
     /// When the next of them ends.
@@ -438,10 +443,9 @@ fn fate(verdict: &Verdict, document: &Document, waiting: &Waiting, links: &[Link
     let mut hops = attrs.hops().iter();
     let by_it = hops.any(|hop| hop.via == Some(waiting.gateway));
     let way = way(attrs, links);
-    let preempts = match &document.target {
-        Target::Gateways(gateways) => gateways.preempt || gateways.mode == Mode::Ecmp,
-        _ => false,
-    };
+    let preempts = document
+        .choice()
+        .is_some_and(|gateways| gateways.preempt || gateways.mode == Mode::Ecmp);
     match (by_it, waiting.drained) {
         (true, true) => format!(
             "still {way}: no other gateway is known to work, and it stays in use until one does"

@@ -235,10 +235,7 @@ impl Daemon {
         self.running.isolated = self.gateways.isolated();
         self.running.overrides = self.overrides.status();
         for gateway in &mut self.running.gateways {
-            let address = gateway.address.to_string();
-            let mut overrides = self.running.overrides.iter();
-            let by = overrides.find(|by_hand| by_hand.gateway == address);
-            gateway.by_hand = by.map(|by_hand| by_hand.by.clone());
+            gateway.by_hand = self.overrides.by(gateway.address);
         }
         self.running.now = now;
         self.running.recent = self.journal.recent();

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::model::document::{Gateways, Mode};
 use crate::model::{
     Document, Family, FileName, Gateway, GatewayOverride, OverrideState, Place, Steer, Steering,
-    Target, Timestamp,
+    Timestamp,
 };
 
 /// The gateways that may be used, of documents with a drained one; of any other document each may.
@@ -28,7 +28,7 @@ pub fn by_hand(
         .collect();
     let mut steering = Steering::default();
     for document in documents {
-        let Target::Gateways(gateways) = &document.target else {
+        let Some(gateways) = document.choice() else {
             continue;
         };
         for family in Family::BOTH {
@@ -93,7 +93,7 @@ fn shown(place: Place, files: &[FileName]) -> String {
 mod tests {
     use super::*;
     use crate::model::document::OnAllDown;
-    use crate::model::{Dialect, DocumentId, FileId, NodeSelector, Weight};
+    use crate::model::{Dialect, DocumentId, FileId, Target, Weight};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -120,26 +120,16 @@ mod tests {
             on_link: false,
             check: None,
         };
-        Document {
-            id: id("a"),
-            place: place(1),
-            destinations: Vec::new(),
-            target: Target::Gateways(Gateways {
-                list: addresses.iter().map(gateway).collect(),
-                mode,
-                on_all_down: OnAllDown::Keep,
-                resilient: false,
-                witness: Vec::new(),
-                preempt: true,
-            }),
-            table: None,
-            metric: None,
-            source: None,
-            mtu: None,
-            advmss: None,
-            selector: NodeSelector::default(),
-            notes: Vec::new(),
-        }
+        let gateways = Gateways {
+            list: addresses.iter().map(gateway).collect(),
+            mode,
+            on_all_down: OnAllDown::Keep,
+            resilient: false,
+            witness: Vec::new(),
+            preempt: true,
+        };
+        let target = Target::Gateways(gateways);
+        Document::new(id("a"), place(1), Vec::new(), target)
     }
 
     fn drain(gateway: &str, until: Option<u64>) -> GatewayOverride {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::numbers::{AdvMss, InterfaceName, Metric, Mtu, TableId, Weight};
-use super::prefix::Prefix;
-use super::route::RouteType;
+use super::prefix::{Family, Prefix};
+use super::route::{RouteKey, RouteType};
 use super::selector::NodeSelector;
 
 /// Which operator's object a document is.
@@ -111,12 +111,51 @@ pub struct Document {
 }
 
 impl Document {
+    /// One that says no more than where packets to these destinations go.
+    pub fn new(
+        id: DocumentId,
+        place: Place,
+        destinations: Vec<Destination>,
+        target: Target,
+    ) -> Self {
+        Self {
+            id,
+            place,
+            destinations,
+            target,
+            table: None,
+            metric: None,
+            source: None,
+            mtu: None,
+            advmss: None,
+            selector: NodeSelector::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Its gateways and how to choose among them, if it names any.
+    pub fn choice(&self) -> Option<&Gateways> {
+        match &self.target {
+            Target::Gateways(gateways) => Some(gateways),
+            _ => None,
+        }
+    }
+
     /// The gateways that it names.
     pub fn gateways(&self) -> &[Gateway] {
-        match &self.target {
-            Target::Gateways(gateways) => &gateways.list,
-            _ => &[],
-        }
+        self.choice().map_or(&[], |gateways| &gateways.list)
+    }
+
+    /// The slot of a destination, where `usual` is the configured table.
+    pub fn slot(&self, prefix: Prefix, usual: TableId) -> RouteKey {
+        let metric = self.metric.unwrap_or(Metric::ZERO);
+        RouteKey::new(self.table.unwrap_or(usual), prefix, metric)
+    }
+
+    /// The prefixes of one family, in order.
+    pub fn prefixes(&self, family: Family) -> impl Iterator<Item = Prefix> {
+        let prefixes = self.destinations.iter().map(|d| d.prefix);
+        prefixes.filter(move |prefix| prefix.family() == family)
     }
 }
 

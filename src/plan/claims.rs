@@ -1,6 +1,6 @@
 //! Documents → claims on slots, in the order of slots; the first claim on a slot wins it.
 
-use crate::model::{Document, Metric, RouteKey, TableId};
+use crate::model::{Document, RouteKey, TableId};
 
 use super::{Claim, Inputs, Reason, ReasonCode};
 
@@ -38,10 +38,8 @@ pub(super) fn claims(inputs: &Inputs<'_>, selected: &Selected) -> Vec<SlotClaim>
         .sum();
     let mut claims = Vec::with_capacity(count);
     for (index, document) in selected_documents(inputs, selected) {
-        let table = table(inputs, document);
-        let metric = document.metric.unwrap_or(Metric::ZERO);
         claims.extend(document.destinations.iter().map(|destination| SlotClaim {
-            key: RouteKey::new(table, destination.prefix, metric),
+            key: document.slot(destination.prefix, inputs.policy.table),
             claim: Claim {
                 document: index,
                 place: destination.place,

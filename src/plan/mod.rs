@@ -19,14 +19,17 @@ mod resolve;
 
 pub mod reason;
 
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use node::Node;
 pub use objects::Objects;
 pub use reason::{Reason, ReasonCode};
 pub use resolve::Reach;
 
+use crate::model::document::Gateways;
 use crate::model::{
     Document, FileName, IfIndex, Labels, Names, NextHopKind, Observed, ObservedRoute, Place,
     Policy, Protocol, RouteAttrs, RouteKey, State, Steering, TableId, Target,
@@ -192,10 +195,7 @@ pub fn interest(inputs: &Inputs<'_>) -> (BTreeSet<TableId>, BTreeSet<IpAddr>) {
 
 /// Whether a plan for these documents makes nexthop objects, if the kernel has them.
 pub fn wants_objects(inputs: &Inputs<'_>) -> bool {
-    let is_watched = |document: &Document| match &document.target {
-        Target::Gateways(gateways) => gateways.are_watched(),
-        _ => false,
-    };
+    let is_watched = |document: &Document| document.choice().is_some_and(Gateways::are_watched);
     inputs.objects.is_some() && inputs.documents.iter().any(is_watched)
 }
 
@@ -227,8 +227,9 @@ pub fn reach(
     of_interest: impl Fn(&Document) -> bool,
 ) -> Vec<Reach> {
     let selected = claims::select(inputs);
-    let claims = claims::claims(inputs, &selected);
-    resolve::reach(inputs, &selected, &claims, observed, of_interest)
+    let claims = LazyCell::new(|| claims::claims(inputs, &selected));
+    let node = Node::new(inputs, || claims.as_slice(), observed);
+    resolve::reach(&node, &selected, of_interest)
 }
 
 /// Finds the link that routes of a table take to a gateway of which no interface is said, as the node
@@ -237,7 +238,7 @@ pub fn link_towards<'a>(
     inputs: &'a Inputs<'a>,
     observed: &'a Observed,
 ) -> impl Fn(IpAddr, TableId) -> Option<IfIndex> + 'a {
-    let node = node::Node::new(inputs, &[], observed);
+    let node = Node::new(inputs, || &[], observed);
     move |gateway, table| {
         node.connected_to(gateway, None, table)
             .map(|(link, _)| link)
@@ -248,7 +249,8 @@ pub fn link_towards<'a>(
 pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
     let selected = claims::select(inputs);
     let claims = claims::claims(inputs, &selected);
-    let mut resolved = resolve::resolve(inputs, &selected, &claims, observed);
+    let node = Node::new(inputs, || claims.as_slice(), observed);
+    let mut resolved = resolve::resolve(&node, &selected);
     let mut there: Vec<&ObservedRoute> = observed.routes.iter().collect();
     // Stable: the order of routes in one slot is the kernel's, whose first is what REPLACE hits.
     there.sort_by_key(|route| route.route.key);

@@ -26,9 +26,10 @@ pub(super) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn new(
+    /// The node with these claims on it, which are asked for only where it matters: they take a while.
+    pub(super) fn new<'c>(
         inputs: &'a Inputs<'a>,
-        claims: &[SlotClaim],
+        claims: impl Fn() -> &'c [SlotClaim],
         observed: &'a Observed,
     ) -> Self {
         let is_connected = |route: &&ObservedRoute| {
@@ -43,7 +44,7 @@ impl<'a> Node<'a> {
         // What this plan is about to take away or to change connects nothing: a gateway behind it
         // would be resolved now and be out of reach a moment later.
         let stays = |route: &&ObservedRoute| {
-            route.protocol != inputs.policy.protocol || remains(inputs, claims, observed, route)
+            route.protocol != inputs.policy.protocol || remains(inputs, claims(), observed, route)
         };
         let connected = observed.routes.iter().filter(is_connected).filter(stays);
         Self {

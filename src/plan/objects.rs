@@ -17,8 +17,8 @@ use super::claims::{self, Selected};
 use super::resolve::{Members, Resolved};
 use crate::model::document::{Gateways, Mode, OnAllDown};
 use crate::model::{
-    Centiseconds, Document, Family, Metric, NextHop, NextHopGroup, NextHopId, NextHopKind,
-    NextHopMember, Observed, ObservedRoute, Protocol, Resilient, RouteKey, Standby, Target, Weight,
+    Centiseconds, Document, Family, NextHop, NextHopGroup, NextHopId, NextHopKind, NextHopMember,
+    Observed, ObservedRoute, Protocol, Resilient, RouteKey, Standby, TableId, Weight,
 };
 
 /// Gateways that stand by in a group at most: with more, the buckets would not round to none.
@@ -109,7 +109,7 @@ pub struct Switch {
 pub fn switches(sets: &[ObjectSet], inputs: &Inputs<'_>) -> Vec<Switch> {
     let switch = |(index, set): (usize, &ObjectSet)| {
         let document = inputs.documents.get(*set.documents.first()? as usize)?;
-        let gateways = listed(document)?;
+        let gateways = document.choice()?;
         let steer = inputs.steering.of(&document.id, set.family)?;
         if steer.candidates.is_empty() && gateways.on_all_down != OnAllDown::Blackhole {
             return None;
@@ -196,13 +196,6 @@ fn spread(gateways: &Gateways) -> Resilient {
         buckets: u16::try_from(wanted.clamp(128, 1 << 15)).unwrap_or(1 << 15),
         idle_timer: Centiseconds::new(12_000),
         unbalanced_timer: Centiseconds::new(0),
-    }
-}
-
-fn listed(document: &Document) -> Option<&Gateways> {
-    match &document.target {
-        Target::Gateways(gateways) => Some(gateways),
-        _ => None,
     }
 }
 
@@ -295,7 +288,7 @@ fn alike<'a>(inputs: &Inputs<'a>, selected: &'a Selected, resolved: &[Resolved])
     let mut places = BTreeMap::new();
     let mut sets: Vec<Alike<'a>> = Vec::new();
     for (index, document) in claims::selected_documents(inputs, selected) {
-        let Some(gateways) = listed(document) else {
+        let Some(gateways) = document.choice() else {
             continue;
         };
         for family in Family::BOTH {
@@ -409,7 +402,7 @@ impl Work<'_> {
         let documents = alike.documents.iter().copied();
         let documents = documents.filter_map(|index| inputs.documents.get(index as usize));
         documents
-            .flat_map(slots(inputs, alike.family))
+            .flat_map(|document| slots(document, alike.family, inputs.policy.table))
             .find_map(|key| {
                 let start = there.partition_point(|route| route.route.key < key);
                 let slot = there.get(start..)?.iter();
@@ -511,18 +504,11 @@ impl Work<'_> {
     }
 }
 
-/// The slots of a document's destinations of one family.
-fn slots<'a>(
-    inputs: &'a Inputs<'_>,
-    family: Family,
-) -> impl FnMut(&'a Document) -> Box<dyn Iterator<Item = RouteKey> + 'a> {
-    move |document| {
-        let table = claims::table(inputs, document);
-        let metric = document.metric.unwrap_or(Metric::ZERO);
-        let destinations = document.destinations.iter().map(|d| d.prefix);
-        let of_family = destinations.filter(move |prefix| prefix.family() == family);
-        Box::new(of_family.map(move |prefix| RouteKey::new(table, prefix, metric)))
-    }
+/// The slots of a document's destinations of one family, where `usual` is the configured table.
+fn slots(document: &Document, family: Family, usual: TableId) -> impl Iterator<Item = RouteKey> {
+    document
+        .prefixes(family)
+        .map(move |prefix| document.slot(prefix, usual))
 }
 
 /// Numbers that nobody has.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::model::document::{Gateways, Mode, OnAllDown};
 use crate::model::{
-    Document, Family, Gateway, IfIndex, InterfaceName, NextHop, NextHopId, Observed, Prefix,
-    RouteAttrs, RouteType, Standby, TableId, Target, Weight,
+    Document, Family, Gateway, IfIndex, InterfaceName, NextHop, NextHopId, Prefix, RouteAttrs,
+    RouteType, Standby, TableId, Target, Weight,
 };
 
-use super::claims::{self, Selected, SlotClaim};
+use super::claims::{self, Selected};
 use super::node::Node;
-use super::{Inputs, Reason, ReasonCode};
+use super::{Reason, ReasonCode};
 
 /// A document's routes on this node, one result for each family.
 #[derive(Default)]
@@ -93,22 +93,15 @@ impl Resolved {
 }
 
 /// Resolves every selected document; the others stay empty.
-pub(super) fn resolve(
-    inputs: &Inputs<'_>,
-    selected: &Selected,
-    claims: &[SlotClaim],
-    observed: &Observed,
-) -> Vec<Resolved> {
+pub(super) fn resolve(node: &Node<'_>, selected: &Selected) -> Vec<Resolved> {
+    let inputs = node.inputs;
     let mut resolved: Vec<Resolved> = Vec::new();
     resolved.resize_with(inputs.documents.len(), Resolved::default);
-    let node = Node::new(inputs, claims, observed);
     for (index, document) in claims::selected_documents(inputs, selected) {
         let table = claims::table(inputs, document);
         let entry = &mut resolved[index as usize];
         for family in Family::BOTH {
-            let has =
-                |destination: &crate::model::Destination| destination.prefix.family() == family;
-            if document.destinations.iter().any(has) {
+            if document.prefixes(family).next().is_some() {
                 let way = node.way(document, family, table, &mut entry.notes);
                 let way = Some(way.map_err(Arc::new));
                 match family {
@@ -117,7 +110,7 @@ pub(super) fn resolve(
                 }
             }
         }
-        if let Target::Gateways(gateways) = &document.target {
+        if let Some(gateways) = document.choice() {
             let watched = |family: &Family| inputs.steering.of(&document.id, *family).is_some();
             if !Family::BOTH.iter().any(watched) {
                 entry.notes.extend(unchecked_note(gateways));
@@ -142,25 +135,22 @@ pub struct Reach {
 
 /// How this node could use each gateway of the selected documents that `of_interest` names.
 pub(super) fn reach(
-    inputs: &Inputs<'_>,
+    node: &Node<'_>,
     selected: &Selected,
-    claims: &[SlotClaim],
-    observed: &Observed,
     of_interest: impl Fn(&Document) -> bool,
 ) -> Vec<Reach> {
-    let node = Node::new(inputs, claims, observed);
     let mut reaches = Vec::new();
-    for (document, wanted) in claims::selected_documents(inputs, selected) {
-        let Target::Gateways(gateways) = &wanted.target else {
-            continue;
-        };
+    for (document, wanted) in claims::selected_documents(node.inputs, selected) {
         if !of_interest(wanted) {
             continue;
         }
-        let table = claims::table(inputs, wanted);
-        for (gateway, described) in gateways.list.iter().enumerate() {
+        let table = claims::table(node.inputs, wanted);
+        for (gateway, described) in wanted.gateways().iter().enumerate() {
             let hop = node.usable(described, table);
-            let link = hop.as_ref().ok().and_then(|hop| observed.link(hop.link?));
+            let link = hop
+                .as_ref()
+                .ok()
+                .and_then(|hop| node.observed.link(hop.link?));
             reaches.push(Reach {
                 document,
                 gateway,

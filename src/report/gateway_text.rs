@@ -13,31 +13,55 @@ use crate::model::Timestamp;
 
 /// Where there is nothing to say.
 const NOTHING: &str = "-";
-const SHORT: [&str; 9] = [
-    "GATEWAY",
-    "HEALTH",
-    "SINCE",
-    "LAST PROBE",
-    "RTT",
-    "LOSS",
-    "ROUTES",
-    "BY HAND",
-    "DOCUMENTS",
-];
-const WIDE: [&str; 13] = [
-    "GATEWAY",
-    "HEALTH",
-    "SINCE",
-    "LAST PROBE",
-    "RTT",
-    "MIN/AVG/MAX",
-    "LOSS",
-    "CARRIES",
-    "ROUTES",
-    "HOLD-DOWN",
-    "BY HAND",
-    "PROBED BY",
-    "DOCUMENTS",
+
+/// A column: its head, what it says of a gateway, and whether it is there only with `--wide`.
+struct Column {
+    head: &'static str,
+    cell: fn(&GatewayStatus, Timestamp) -> Option<String>,
+    wide: bool,
+}
+
+const fn always(
+    head: &'static str,
+    cell: fn(&GatewayStatus, Timestamp) -> Option<String>,
+) -> Column {
+    let wide = false;
+    Column { head, cell, wide }
+}
+
+const fn wide(head: &'static str, cell: fn(&GatewayStatus, Timestamp) -> Option<String>) -> Column {
+    let wide = true;
+    Column { head, cell, wide }
+}
+
+const HEALTH: &str = "HEALTH";
+const COLUMNS: [Column; 13] = [
+    always("GATEWAY", |one, _| Some(one.gateway.clone())),
+    always(HEALTH, |one, _| Some(one.health.name().to_owned())),
+    always("SINCE", |one, now| Some(ago(now, one.since?))),
+    always("LAST PROBE", |one, now| {
+        let last = one.probing.as_ref()?.last.as_ref()?;
+        Some(format!("{}: {}", ago(now, last.time), last.result))
+    }),
+    always("RTT", |one, _| {
+        Some(took(one.probing.as_ref()?.round_trip?.last))
+    }),
+    wide("MIN/AVG/MAX", |one, _| {
+        let trip = one.probing.as_ref()?.round_trip?;
+        Some([trip.min, trip.average, trip.max].map(took).join(" / "))
+    }),
+    always("LOSS", |one, _| loss(one.probing.as_ref()?)),
+    wide("CARRIES", |one, _| {
+        Some(if one.carries { "yes" } else { "no" }.to_owned())
+    }),
+    always("ROUTES", |one, _| Some(one.routes.to_string())),
+    wide("HOLD-DOWN", |one, _| Some(hold_down(one))),
+    always("BY HAND", |one, _| by_hand(one)),
+    wide("PROBED BY", |one, _| {
+        let probes = one.probes.as_deref().unwrap_or("its link alone");
+        Some(probes.to_owned())
+    }),
+    always("DOCUMENTS", |one, _| Some(one.documents.join(", "))),
 ];
 
 impl GatewayList<'_> {
@@ -83,29 +107,32 @@ pub(super) struct GatewayTable<'a> {
 
 impl fmt::Display for GatewayTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head: &[&str] = match self.style.detail {
-            Detail::Short => &SHORT,
-            Detail::Wide => &WIDE,
-        };
-        let rows: Vec<Vec<String>> = self.gateways.iter().map(|one| self.cells(one)).collect();
-        let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            let head = head.get(column).map_or(0, |head| head.len());
-            cells
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(head)
-        };
-        let widths: Vec<usize> = (0..head.len()).map(width).collect();
-        let head = head
+        let columns: Vec<&Column> = COLUMNS
             .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>();
+            .filter(|column| !column.wide || self.style.detail == Detail::Wide)
+            .collect();
+        let row = |one: &GatewayStatus| -> Vec<String> {
+            let cell = |column: &&Column| (column.cell)(one, self.now);
+            let cells = columns.iter().map(cell);
+            cells
+                .map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned()))
+                .collect()
+        };
+        let head: Vec<String> = columns
+            .iter()
+            .map(|column| column.head.to_owned())
+            .collect();
+        let rows: Vec<Vec<String>> = self.gateways.iter().map(row).collect();
+        let width = |(column, head): (usize, &String)| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.chain([head]).map(|cell| cell.chars().count()).max()
+        };
+        let widths = head.iter().enumerate().map(width);
+        let widths: Vec<usize> = widths.map(Option::unwrap_or_default).collect();
         self.line(f, &head, &widths, |_| Paint::new())?;
         for (gateway, row) in self.gateways.iter().zip(&rows) {
-            self.line(f, row, &widths, |column| match column {
-                1 => health(gateway.health),
+            self.line(f, row, &widths, |column| match columns[column].head {
+                HEALTH => health(gateway.health),
                 _ => Paint::new(),
             })?;
             if let Some(cause) = &gateway.cause {
@@ -138,45 +165,6 @@ impl GatewayTable<'_> {
         }
         writeln!(f)
     }
-
-    fn cells(&self, gateway: &GatewayStatus) -> Vec<String> {
-        let nothing = || NOTHING.to_owned();
-        let probing = gateway.probing.as_ref();
-        let last = probing.and_then(|probing| probing.last.as_ref());
-        let trip = probing.and_then(|probing| probing.round_trip);
-        let mut cells = vec![
-            gateway.gateway.clone(),
-            gateway.health.name().to_owned(),
-            gateway
-                .since
-                .map_or_else(nothing, |since| ago(self.now, since)),
-            last.map_or_else(nothing, |last| {
-                format!("{}: {}", ago(self.now, last.time), last.result)
-            }),
-            trip.map_or_else(nothing, |trip| took(trip.last)),
-            probing.map_or_else(nothing, loss),
-            gateway.routes.to_string(),
-            by_hand(gateway),
-            gateway.documents.join(", "),
-        ];
-        if self.style.detail == Detail::Wide {
-            let three = trip.map_or_else(nothing, |trip| {
-                [trip.min, trip.average, trip.max].map(took).join(" / ")
-            });
-            let carries = if gateway.carries { "yes" } else { "no" };
-            cells.insert(5, three);
-            cells.insert(7, carries.to_owned());
-            cells.insert(9, hold_down(gateway));
-            cells.insert(
-                11,
-                gateway
-                    .probes
-                    .clone()
-                    .unwrap_or_else(|| "its link alone".to_owned()),
-            );
-        }
-        cells
-    }
 }
 
 fn health(health: GatewayHealth) -> Paint {
@@ -187,19 +175,16 @@ fn health(health: GatewayHealth) -> Paint {
     }
 }
 
-fn loss(probing: &Probing) -> String {
-    match probing.recent {
-        0 => NOTHING.to_owned(),
-        recent => format!("{} of {recent}", probing.recent_lost),
-    }
+fn loss(probing: &Probing) -> Option<String> {
+    (probing.recent > 0).then(|| format!("{} of {}", probing.recent_lost, probing.recent))
 }
 
-fn by_hand(gateway: &GatewayStatus) -> String {
-    match (gateway.will.name(), &gateway.by_hand) {
-        (None, _) => NOTHING.to_owned(),
-        (Some(will), None) => will.to_owned(),
-        (Some(will), Some(words)) => format!("{will}: {words}"),
-    }
+fn by_hand(gateway: &GatewayStatus) -> Option<String> {
+    let will = gateway.will.name()?;
+    Some(match &gateway.by_hand {
+        None => will.to_owned(),
+        Some(words) => format!("{will}: {words}"),
+    })
 }
 
 fn hold_down(gateway: &GatewayStatus) -> String {

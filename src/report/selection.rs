@@ -1,7 +1,7 @@
 //! Which rows of a report are listed, for those who look for something in many.
 
 use super::{Report, RowView};
-use crate::model::{State, Target};
+use crate::model::{Document, State};
 
 /// Picks rows. The summary of a report still counts all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,20 +35,14 @@ fn mentions(report: &Report<'_>, view: &RowView<'_>, text: &str) -> bool {
     let file = report.inputs.files.get(claim.place.file.0 as usize);
     let document = report.inputs.documents.get(claim.document as usize);
     file.is_some_and(|file| file.path.contains(text))
-        || document.is_some_and(|document| {
-            document.id.to_string().contains(text) || wants(&document.target, text)
-        })
+        || document
+            .is_some_and(|document| document.id.to_string().contains(text) || wants(document, text))
 }
 
 /// Whether a document asks for such a gateway; a route that is not installed has no other.
-fn wants(target: &Target, text: &str) -> bool {
-    match target {
-        Target::Gateways(gateways) => gateways
-            .list
-            .iter()
-            .any(|gateway| is_in(gateway.address, text)),
-        _ => false,
-    }
+fn wants(document: &Document, text: &str) -> bool {
+    let mut gateways = document.gateways().iter();
+    gateways.any(|gateway| is_in(gateway.address, text))
 }
 
 fn is_in(address: std::net::IpAddr, text: &str) -> bool {

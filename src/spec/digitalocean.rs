@@ -6,7 +6,7 @@ use super::envelope::Head;
 use super::fields::Fields;
 use super::target;
 use super::values::unicast;
-use crate::model::{Document, NodeSelector};
+use crate::model::Document;
 
 /// The fields of `spec`.
 pub const SPEC_FIELDS: &[&str] = &["destinations", "gateway"];
@@ -27,16 +27,7 @@ pub(super) fn read(
     );
     let target = target::single(gateway, &destinations, findings);
     Some(Document {
-        id: head.id,
-        place: head.place,
-        destinations: destinations.list,
-        target: target?,
-        table: None,
-        metric: None,
-        source: None,
-        mtu: None,
-        advmss: None,
-        selector: NodeSelector::default(),
         notes,
+        ..Document::new(head.id, head.place, destinations.list, target?)
     })
 }

@@ -45,17 +45,10 @@ pub(super) fn read(
     let table = table.map(|table| table.value).filter(|table| *table != 0);
     let requirements = expressions(spec, "selectors", findings);
     Some(Document {
-        id: head.id,
-        place: head.place,
-        destinations: destinations.list,
-        target: target?,
         table: table.map(TableId::new),
-        metric: None,
-        source: None,
-        mtu: None,
-        advmss: None,
         selector: NodeSelector { requirements },
         notes,
+        ..Document::new(head.id, head.place, destinations.list, target?)
     })
 }
 

@@ -303,29 +303,19 @@ fn document(n: usize, wish: &Wish) -> Document {
         [v4([198, 18 + n as u8, d, 0], 24), v6.parse().unwrap()]
     });
     let prefixes: BTreeSet<Prefix> = prefixes.collect();
-    Document {
-        id: id(n),
-        place,
-        destinations: prefixes
-            .into_iter()
-            .map(|prefix| Destination { prefix, place })
-            .collect(),
-        target: Target::Gateways(Gateways {
-            list: v4_gateways.chain(v6_gateways).collect(),
-            mode: wish.mode,
-            on_all_down: wish.on_all_down,
-            resilient: wish.mode == Mode::Ecmp && wish.destinations == 3,
-            witness: Vec::new(),
-            preempt: true,
-        }),
-        table: None,
-        metric: None,
-        source: None,
-        mtu: None,
-        advmss: None,
-        selector: NodeSelector::default(),
-        notes: Vec::new(),
-    }
+    let destinations = prefixes
+        .into_iter()
+        .map(|prefix| Destination { prefix, place })
+        .collect();
+    let gateways = Gateways {
+        list: v4_gateways.chain(v6_gateways).collect(),
+        mode: wish.mode,
+        on_all_down: wish.on_all_down,
+        resilient: wish.mode == Mode::Ecmp && wish.destinations == 3,
+        witness: Vec::new(),
+        preempt: true,
+    };
+    Document::new(id(n), place, destinations, Target::Gateways(gateways))
 }
 
 /// Objects for some of the gateways, by bits, and those that drop packets.
