@@ -12,6 +12,16 @@ use crate::model::time;
 
 pub use given::{AllGiven, By, Given, SOURCES};
 
+/// What `--version` says: also what this build can do that others cannot.
+const LONG_VERSION: &str = if KUBERNETES {
+    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: kube")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: none")
+};
+
+/// Whether this build can talk to Kubernetes (cargo feature `kube`).
+pub const KUBERNETES: bool = cfg!(feature = "kube");
+
 /// Keeps the routing table of a Linux node equal to a directory of StaticRoute YAML.
 ///
 /// srsync reads StaticRoute documents, computes the difference to the kernel's routes, and applies
@@ -20,6 +30,7 @@ pub use given::{AllGiven, By, Given, SOURCES};
 #[command(
     name = "srsync",
     version,
+    long_version = LONG_VERSION,
     max_term_width = 100,
     propagate_version = true
 )]

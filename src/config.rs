@@ -42,8 +42,12 @@ pub struct Settings {
     pub sources: Vec<PathBuf>,
     /// This node's name.
     pub node_name: String,
-    /// This node's labels.
+    /// This node's labels, as far as they are known without asking anybody.
     pub labels: Labels,
+    /// Those of them that somebody gave; they are stronger than what Kubernetes says.
+    pub given_labels: Labels,
+    /// What the daemon has to do with Kubernetes.
+    pub kube: Kube,
     /// Time between full comparisons of a daemon with the kernel.
     pub resync_interval: Duration,
     /// How long a daemon waits for more changes of files before it reads them.
@@ -56,6 +60,22 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// How the log is written.
     pub log_format: LogFormat,
+}
+
+/// What a daemon has to do with Kubernetes; by default nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kube {
+    /// The labels of this node come from the API.
+    pub node_labels: bool,
+    /// Whether what became of documents is written to their objects.
+    pub mirror: Option<Mirror>,
+}
+
+/// How what became of documents is written to their objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirror {
+    /// Objects that are not there are made.
+    pub create: bool,
 }
 
 /// What is said about settings.
@@ -76,6 +96,8 @@ pub struct Basis<'a> {
     pub host_name: &'a str,
     /// How much is logged: a daemon is asked to say more.
     pub log_level: LogLevel,
+    /// Whether this build can talk to Kubernetes.
+    pub kubernetes: bool,
 }
 
 /// Settings, and who said what.
@@ -189,13 +211,16 @@ impl<'a> Settler<'a> {
         let (resync_interval, debounce) = self.pace();
         let host_name = self.basis.host_name.to_owned();
         let node_name = self.value("node.name", |said| &said.node_name, host_name);
+        let (labels, given_labels) = self.labels(&node_name);
         Settings {
             policy,
             sources,
             resync_interval,
             debounce,
-            labels: self.labels(&node_name),
+            labels,
+            given_labels,
             node_name,
+            kube: self.kube(),
             listen: self.optional("listen", |said| &said.listen),
             socket: self.value("socket", |said| &said.socket, DEFAULT_SOCKET.into()),
             log_level: self.value("log.level", |said| &said.log_level, self.basis.log_level),
@@ -241,24 +266,22 @@ impl<'a> Settler<'a> {
             RESYNC_INTERVAL,
         );
         let debounce = self.value("debounce", |said| &said.debounce, DEBOUNCE);
-        if debounce > interval
-            && let Some((written, _)) = self.said(|said| &said.debounce)
-        {
+        if debounce > interval {
             let message = "`debounce` must not be longer than `resyncInterval`";
             let mut problem = Problem::new(message, "longer than the interval");
             if let Some((interval, _)) = self.said(|said| &said.resync_interval) {
                 problem = problem.related(interval.spot.clone(), "the interval");
             }
-            let found = Diagnostic::at(Severity::Error, written.spot.clone(), problem);
-            self.findings.diagnostics.push(found);
+            self.refuse(|said| &said.debounce, problem);
         }
         (interval, debounce)
     }
 
-    /// The labels with the one that every node has.
-    fn labels(&mut self, node_name: &str) -> Labels {
+    /// The labels with the one that every node has, and those that were given.
+    fn labels(&mut self, node_name: &str) -> (Labels, Labels) {
         let (labels, origin) = self.heard(|said| &said.node_labels);
-        let mut labels = labels.unwrap_or_default();
+        let given_labels = labels.unwrap_or_default();
+        let mut labels = given_labels.clone();
         let given = labels.contains_key(HOSTNAME_LABEL);
         if !given {
             labels.insert(HOSTNAME_LABEL.to_owned(), node_name.to_owned());
@@ -268,7 +291,46 @@ impl<'a> Settler<'a> {
         if let Some(entry) = self.entries.last_mut() {
             entry.implied = implied.then_some(HOSTNAME_LABEL);
         }
-        labels
+        (labels, given_labels)
+    }
+
+    fn kube(&mut self) -> Kube {
+        let node_labels = self.kube_switch("kube.nodeLabels", |said| &said.kube_node_labels);
+        let mirror = self.kube_switch("kube.mirror", |said| &said.kube_mirror);
+        let create = self.kube_switch("kube.mirrorCreate", |said| &said.kube_mirror_create);
+        if create && !mirror {
+            let problem = Problem::new(
+                "`kube.mirrorCreate` makes nothing without `kube.mirror`",
+                "needs `kube.mirror: true`",
+            );
+            self.refuse(|said| &said.kube_mirror_create, problem);
+        }
+        Kube {
+            node_labels,
+            mirror: mirror.then_some(Mirror { create }),
+        }
+    }
+
+    /// A key that only some builds can follow.
+    fn kube_switch(&mut self, key: &'static str, of: Key<bool>) -> bool {
+        let on = self.value(key, of, false);
+        if on && !self.basis.kubernetes {
+            let message =
+                format!("this build of srsync cannot talk to Kubernetes, so `{key}` is refused");
+            let help = "use the container image, or build with `cargo build --features kube`; `srsync --version` \
+                        says which features a build has";
+            let problem = Problem::new(message, "not in this build").help(help);
+            self.refuse(of, problem);
+        }
+        on
+    }
+
+    /// What was said of a key cannot be.
+    fn refuse<T>(&mut self, of: Key<T>, problem: Problem) {
+        if let Some((written, _)) = self.said(of) {
+            let found = Diagnostic::at(Severity::Error, written.spot.clone(), problem);
+            self.findings.diagnostics.push(found);
+        }
     }
 
     fn value<T: Shown + Clone>(&mut self, key: &'static str, of: Key<T>, default: T) -> T {

@@ -8,6 +8,7 @@
 //!                   daemon → status → report
 //!                   daemon → gateway → model
 //!                   daemon → probe → { kernel, model }
+//!                   daemon → kube → { report, model }
 //!        commands → import → { spec, plan } → model
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
@@ -19,6 +20,7 @@
 //! - [`gateway`]: which of several gateways works, and which carries. Pure.
 //! - [`import`]: routes of a kernel → documents that ask for just these. Pure.
 //! - [`kernel`]: netlink: reads a node, changes its routes, hears what happens to it.
+//! - `kube` (cargo feature `kube`): labels from Kubernetes, and status to it.
 //! - [`model`]: pure types.
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
 //! - [`privileges`]: giving up what a daemon does not need.
@@ -38,6 +40,8 @@ pub mod daemon;
 pub mod gateway;
 pub mod import;
 pub mod kernel;
+#[cfg(feature = "kube")]
+pub mod kube;
 pub mod model;
 pub mod plan;
 pub mod privileges;

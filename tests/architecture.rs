@@ -26,12 +26,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sync", &["kernel", "report", "plan", "model"]),
     ("status", &["report", "model"]),
     ("privileges", &[]),
+    ("kube", &["report", "model"]),
     ("probe", &["kernel", "model"]),
     (
         "daemon",
         &[
             "config",
             "gateway",
+            "kube",
             "probe",
             "privileges",
             "status",
@@ -77,11 +79,15 @@ const DOORS: &[(&str, &[&str])] = &[
     ("netlink_packet_core", &["kernel"]),
     ("netlink_packet_route", &["kernel"]),
     ("caps::", &["privileges"]),
-    ("hyper::", &["probe", "status", "commands"]),
+    ("hyper::", &["kube", "probe", "status", "commands"]),
+    ("use kube::", &["kube"]),
     ("use notify::", &["source"]),
     ("prometheus_client", &["status"]),
     ("sd_notify", &["daemon"]),
-    ("tokio::", &["daemon", "probe", "status", "commands"]),
+    (
+        "tokio::",
+        &["daemon", "kube", "probe", "status", "commands"],
+    ),
     // `daemon`: what it must remember beyond its own end (`drains`).
     (
         "std::fs",
@@ -100,7 +106,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     (
         "std::time::SystemTime",
-        &["kernel", "commands", "daemon", "source", "status"],
+        &["kernel", "kube", "commands", "daemon", "source", "status"],
     ),
     ("clap", &["cli", "commands", "main"]),
     ("anyhow", &["commands", "main"]),

@@ -19,9 +19,9 @@ use srsync::model::{Labels, Names, Policy, State, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
     Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth, GatewayStatus,
-    GatewayWill, Happening, HappeningKind, LastProbe, Level, OverrideStatus, Pass, PassStatus,
-    ProbeOutcome, Probing, Published, RoundTrip, RouteChange, Running, Selection, SourceStatus,
-    Style, Trigger,
+    GatewayWill, Happening, HappeningKind, KubernetesStatus, KubernetesTrouble, LastProbe, Level,
+    OverrideStatus, Pass, PassStatus, ProbeOutcome, Probing, Published, RoundTrip, RouteChange,
+    Running, Selection, SourceStatus, Style, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -136,6 +136,11 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
         ("lastProbe", vec![probing["last"].clone()]),
         ("roundTrip", vec![probing["roundTripSeconds"].clone()]),
         ("override", list("overrides")),
+        ("kubernetes", vec![daemon["kubernetes"].clone()]),
+        (
+            "kubernetesTrouble",
+            vec![daemon["kubernetes"]["troubles"][0].clone()],
+        ),
         ("happening", list("recent")),
     ] {
         let documented = &schema["$defs"][name]["properties"];
@@ -244,6 +249,7 @@ fn everything() -> Published {
         documents: &loaded.documents,
         policy: &policy,
         labels: &labels,
+        unknown_labels: None,
         names: &names,
         files: &loaded.files,
         incomplete: None,
@@ -261,6 +267,7 @@ fn everything() -> Published {
     Published {
         node: "gw-1".to_owned(),
         labels,
+        unknown_labels: None,
         documents: Arc::new(loaded.documents),
         files: Arc::new(loaded.files),
         incomplete: None,
@@ -291,6 +298,15 @@ fn running(findings: Vec<Finding>) -> Running {
             error: Some("interrupted".to_owned()),
         }),
         gateways: gateways(),
+        kubernetes: Some(KubernetesStatus {
+            connected: true,
+            since: before(7_200),
+            troubles: vec![KubernetesTrouble {
+                about: "node labels",
+                message: "RBAC denies `watch nodes gw-1` (403): no".to_owned(),
+                since: before(60),
+            }],
+        }),
         isolated: true,
         last_switch: Some(before(12)),
         overrides: vec![
@@ -471,6 +487,8 @@ fn happenings() -> Vec<Arc<Happening>> {
         Kind::GatewayReleased,
         Kind::Failover,
         Kind::Isolation,
+        Kind::NodeLabels,
+        Kind::Kubernetes,
         Kind::Overflow,
         Kind::PassFailed,
     ];

@@ -262,6 +262,7 @@ fn with_inputs<T>(documents: &[Document], policy: &Policy, run: impl Fn(&Inputs<
         documents,
         policy,
         labels: &Labels::new(),
+        unknown_labels: None,
         names: &Names::default(),
         files: &[file],
         steering: srsync::model::Steering::NONE,

@@ -66,6 +66,7 @@ fuzz_target!(|data: &[u8]| {
             documents: &documents,
             policy: &policy,
             labels: &Labels::new(),
+            unknown_labels: None,
             names: &names,
             files: &files,
             steering: srsync::model::Steering::NONE,

@@ -110,6 +110,7 @@ fuzz_target!(|case: Case| {
         documents: &case.documents,
         policy: &case.policy,
         labels: &Labels::from([("role".to_owned(), "egress".to_owned())]),
+        unknown_labels: None,
         names: &Names::default(),
         files: &[file],
         steering: srsync::model::Steering::NONE,

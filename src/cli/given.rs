@@ -12,6 +12,10 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 /// The variable of `sources`, whose flag is the paths of a command.
 pub const SOURCES: &str = "SRSYNC_SOURCES";
 
+/// The variable that pods of Kubernetes have by custom for the name of their node; that of srsync is
+/// stronger.
+const POD_NODE: &str = "NODE_NAME";
+
 /// A key of the config file whose value comes from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
@@ -129,7 +133,7 @@ const SETTINGS: &[Setting] = &[
         variable: "SRSYNC_NODE_NAME",
         form: Form::One("NAME"),
         heading: "Settings",
-        help: "This node's name [default: the host name]",
+        help: "This node's name [default: NODE_NAME, else the host name]",
     },
     Setting {
         key: "node.labels",
@@ -138,6 +142,31 @@ const SETTINGS: &[Setting] = &[
         form: Form::Many("KEY=VALUE"),
         heading: "Settings",
         help: "A label of this node, for node selectors; may be repeated",
+    },
+    Setting {
+        key: "kube.nodeLabels",
+        flag: "--kube-node-labels",
+        variable: "SRSYNC_KUBE_NODE_LABELS",
+        form: Form::Switch,
+        heading: "Daemon",
+        help: "Learn the labels of this node from the Kubernetes API, and every change of them; \
+               those of --node-label are stronger",
+    },
+    Setting {
+        key: "kube.mirror",
+        flag: "--kube-mirror",
+        variable: "SRSYNC_KUBE_MIRROR",
+        form: Form::Switch,
+        heading: "Daemon",
+        help: "Write what became of each document to the status of its object in Kubernetes",
+    },
+    Setting {
+        key: "kube.mirrorCreate",
+        flag: "--kube-mirror-create",
+        variable: "SRSYNC_KUBE_MIRROR_CREATE",
+        form: Form::Switch,
+        heading: "Daemon",
+        help: "Make the objects that are not there from the documents; needs --kube-mirror",
     },
     Setting {
         key: "log.level",
@@ -268,7 +297,10 @@ impl FromArgMatches for AllGiven {
             given.retain(|given| given.key != level.key);
             given.push(level);
         }
-        given.extend(sources()?);
+        given.extend(variable("sources", SOURCES)?);
+        if !given.iter().any(|given| given.key == "node.name") {
+            given.extend(variable("node.name", POD_NODE)?.filter(|name| !name.text.is_empty()));
+        }
         Ok(Self(given))
     }
 
@@ -293,16 +325,17 @@ fn loudness(matches: &ArgMatches) -> Option<Given> {
     })
 }
 
-fn sources() -> Result<Option<Given>, Error> {
-    match env::var(SOURCES) {
+/// A key whose variable has no flag beside it.
+fn variable(key: &'static str, name: &'static str) -> Result<Option<Given>, Error> {
+    match env::var(name) {
         Ok(text) => Ok(Some(Given {
-            key: "sources",
+            key,
             text,
-            by: By::Variable(SOURCES),
+            by: By::Variable(name),
         })),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
-            let message = format!("{SOURCES} is not UTF-8");
+            let message = format!("{name} is not UTF-8");
             Err(Error::raw(ErrorKind::InvalidUtf8, message))
         }
     }

@@ -3,7 +3,9 @@
 use std::io::stderr;
 
 use anyhow::{Context, Result};
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -45,7 +47,7 @@ pub(super) fn start(level: LogLevel, style: Style) -> Result<Volume> {
     };
     let (filter, handle) = reload::Layer::new(filter(level));
     tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
+        .with(layer.with_filter(filter.and(filter_fn(is_ours))))
         .try_init()
         .context("cannot start the log")?;
     Ok(Volume(handle))
@@ -69,6 +71,11 @@ fn text(style: Style) -> Box<dyn Layer<Registry> + Send + Sync> {
         true => layer.boxed(),
         false => layer.without_time().boxed(),
     }
+}
+
+/// What kube says of each request that fails is said here once, and in other words.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with("kube_client")
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

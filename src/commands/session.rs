@@ -13,6 +13,10 @@ use crate::plan::{Inputs, ReasonCode, Removals};
 use crate::report::{Kind, Pass, Report};
 use crate::source::{self, Loaded};
 
+/// Why a run that asks nobody does not know the labels of its node.
+const UNKNOWN_LABELS: &str = "the labels of this node come from the Kubernetes API \
+    (kube.nodeLabels), which only the daemon asks; say what they are with --node-label";
+
 /// The settings in force for one run of the program.
 pub(super) struct Session {
     pub(super) form: Form,
@@ -93,10 +97,15 @@ impl Session {
     }
 
     pub(super) fn inputs<'a>(&'a self, loaded: &'a Loaded, steering: &'a Steering) -> Inputs<'a> {
+        let unknown_labels = self.settings.kube.node_labels.then_some(UNKNOWN_LABELS);
         Inputs {
             documents: &loaded.documents,
             policy: &self.settings.policy,
-            labels: &self.settings.labels,
+            labels: match unknown_labels {
+                Some(_) => &self.settings.given_labels,
+                None => &self.settings.labels,
+            },
+            unknown_labels,
             names: &self.names,
             files: &loaded.files,
             // Nobody stays to repair what a lost carrier takes along.

@@ -9,7 +9,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use super::output::{self, Form};
 use super::{Invalid, UsageError, documents};
-use crate::cli::Given;
+use crate::cli::{Given, KUBERNETES};
 use crate::config::{self, Basis, Findings, Said, Settled};
 use crate::model::{LogLevel, Names};
 use crate::source;
@@ -51,6 +51,7 @@ pub(super) fn find(
         names,
         host_name: &host_name.to_string_lossy(),
         log_level,
+        kubernetes: KUBERNETES,
     };
     let (settled, findings) = config::settle(&said, &basis);
     Ok(Found {

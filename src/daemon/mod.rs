@@ -12,6 +12,7 @@
 //! - `overrides`: what somebody decided about gateways; `drains`: those by hand. `store`: what outlives the daemon.
 //! - `refused`: what this kernel would not make.
 //! - `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
+//! - `labels`: what is known of this node's labels. `kubernetes`: what is heard from its API.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
 
@@ -20,6 +21,9 @@ mod drains;
 mod gateways;
 mod inbox;
 mod journal;
+#[cfg(feature = "kube")]
+mod kubernetes;
+mod labels;
 mod news;
 mod overrides;
 mod pass;
@@ -106,6 +110,9 @@ enum Event {
     Sources(Hint),
     /// A probe of a gateway has ended.
     Probed(Probed),
+    /// Kubernetes told something, or what is wrong with it.
+    #[cfg(feature = "kube")]
+    Kubernetes(crate::kube::News),
     /// Somebody asks for something through the socket.
     Request(Request),
     /// Read config and sources again (SIGHUP).

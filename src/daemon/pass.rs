@@ -259,7 +259,8 @@ impl Wanted {
         Published {
             node: self.settings.node_name.clone(),
             policy: self.settings.policy.clone(),
-            labels: self.settings.labels.clone(),
+            labels: self.labels.known().clone(),
+            unknown_labels: self.labels.unknown().map(str::to_owned),
             names: self.names.clone(),
             documents: self.snapshot.documents.clone(),
             files: self.snapshot.files.clone(),

@@ -13,6 +13,7 @@ use super::contest::Contest;
 use super::gateways::{Gateways, Withdrawn};
 use super::inbox::Inbox;
 use super::journal::{Journal, News};
+use super::labels::NodeLabels;
 use super::overrides::Overrides;
 use super::refused::RefusedObjects;
 use super::relevance::Concern;
@@ -21,7 +22,7 @@ use super::service::Service;
 use super::store::Store;
 use super::switch::Groups;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
-use crate::config::Settings;
+use crate::config::{Kube, Settings};
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
 use crate::model::{Names, RouteKey, Steering};
 use crate::plan::{self, Inputs};
@@ -64,6 +65,7 @@ pub(super) struct Daemon {
 /// What is wanted of this node.
 pub(super) struct Wanted {
     pub(super) settings: Settings,
+    pub(super) labels: NodeLabels,
     pub(super) names: Arc<Names>,
     pub(super) snapshot: Snapshot,
     /// Which gateways may be used, where they are watched.
@@ -90,7 +92,8 @@ impl Wanted {
         Inputs {
             documents: &self.snapshot.documents,
             policy: &self.settings.policy,
-            labels: &self.settings.labels,
+            labels: self.labels.known(),
+            unknown_labels: self.labels.unknown(),
             names: &self.names,
             files: &self.snapshot.files,
             steering: &self.steering,
@@ -175,6 +178,14 @@ impl Daemon {
             probes_wanted,
             sender.clone(),
         )?;
+        #[cfg(feature = "kube")]
+        if settings.kube != Kube::default() {
+            let task = crate::kube::Task {
+                node: settings.node_name.clone(),
+                labels: settings.kube.node_labels,
+            };
+            super::kubernetes::talk(task, sender.clone())?;
+        }
         let beside = |what| {
             setup
                 .beside
@@ -186,6 +197,7 @@ impl Daemon {
         let schedule = Schedule::new(settings.debounce, settings.resync_interval, now);
         let mut daemon = Self {
             wanted: Wanted {
+                labels: NodeLabels::of(&settings),
                 settings,
                 names,
                 snapshot: Snapshot::default(),
@@ -301,6 +313,8 @@ impl Daemon {
                 by,
                 answer,
             }) => self.undrain(gateway, &by, answer, now),
+            #[cfg(feature = "kube")]
+            Event::Kubernetes(news) => self.hear_kubernetes(news, now),
             Event::Reload => self.reload(None, now),
             Event::Stop(signal) => {
                 tracing::debug!("got {signal}");
@@ -441,9 +455,18 @@ impl Daemon {
             settings.socket.clone_from(&old.socket);
             fixed.push("socket");
         }
+        if settings.kube != old.kube {
+            settings.kube = old.kube;
+            fixed.push("kube");
+        }
+        if settings.kube != Kube::default() && settings.node_name != old.node_name {
+            settings.node_name.clone_from(&old.node_name);
+            fixed.push("node.name");
+        }
         self.schedule
             .change(settings.debounce, settings.resync_interval, now);
         self.keeper.set_paths(sources);
+        self.wanted.labels.change(&settings);
         self.wanted.settings = settings;
         // Labels choose documents.
         self.gateways.documents_changed();

@@ -70,7 +70,10 @@ pub(super) fn serve(
     })
 }
 
-fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), DaemonError> {
+pub(super) fn spawn(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), DaemonError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
     thread
         .map(drop)

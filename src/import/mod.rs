@@ -347,6 +347,7 @@ impl Importer<'_> {
             documents,
             policy,
             labels: &Labels::new(),
+            unknown_labels: None,
             names: self.names,
             files: &[file],
             steering: Steering::NONE,

@@ -40,7 +40,7 @@ pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use prefix::{Family, Prefix, PrefixError};
 pub use prefix_set::PrefixSet;
 pub use route::{NextHop, Route, RouteAttrs, RouteKey, RouteType};
-pub use selector::{Labels, NodeSelector};
+pub use selector::{Labels, NodeSelector, Selected};
 pub use state::State;
 pub use steering::{Standby, Steer, Steering};
 pub use time::Timestamp;

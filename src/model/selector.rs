@@ -34,12 +34,30 @@ pub enum Operator {
     DoesNotExist,
 }
 
+/// What a selector says about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selected<'a> {
+    /// It is meant.
+    Yes,
+    /// That hangs on a label of which nothing is known yet.
+    Perhaps(&'a Requirement),
+    /// It is not, because of this.
+    No(&'a Requirement),
+}
+
 impl NodeSelector {
-    /// Whether a node with these labels is selected; if not, the first requirement that fails.
-    pub fn check(&self, labels: &Labels) -> Result<(), &Requirement> {
-        match self.requirements.iter().find(|r| !r.holds(labels)) {
-            Some(unmet) => Err(unmet),
-            None => Ok(()),
+    /// Whether a node with these labels is selected. While they are not `complete`, the node may have
+    /// others besides.
+    pub fn check(&self, labels: &Labels, complete: bool) -> Selected<'_> {
+        let is_known = |r: &&Requirement| complete || labels.contains_key(&r.key);
+        let requirements = || self.requirements.iter();
+        let unmet = requirements()
+            .filter(is_known)
+            .find(|requirement| !requirement.holds(labels));
+        match (unmet, requirements().find(|r| !is_known(r))) {
+            (Some(unmet), _) => Selected::No(unmet),
+            (None, Some(unknown)) => Selected::Perhaps(unknown),
+            (None, None) => Selected::Yes,
         }
     }
 }
@@ -81,11 +99,10 @@ mod tests {
                 key: key.to_owned(),
                 operator,
             };
-            NodeSelector {
+            let selector = NodeSelector {
                 requirements: vec![requirement],
-            }
-            .check(&labels)
-            .is_ok()
+            };
+            selector.check(&labels, true) == Selected::Yes
         };
         let egress = || vec!["egress".to_owned()];
         assert!(holds("role", Operator::In(egress())));
@@ -95,5 +112,30 @@ mod tests {
         assert!(holds("role", Operator::Exists));
         assert!(!holds("role", Operator::DoesNotExist));
         assert!(holds("zone", Operator::DoesNotExist));
+    }
+
+    #[test]
+    fn a_label_that_may_be_there_decides_nothing() {
+        let labels = Labels::from([("role".to_owned(), "egress".to_owned())]);
+        let requirement = |key: &str, operator| Requirement {
+            key: key.to_owned(),
+            operator,
+        };
+        let egress = requirement("role", Operator::In(vec!["egress".to_owned()]));
+        let ingress = requirement("role", Operator::In(vec!["ingress".to_owned()]));
+        let no_zone = requirement("zone", Operator::DoesNotExist);
+        let check = |requirements: &[&Requirement]| {
+            let requirements = requirements.iter().map(|r| (*r).clone()).collect();
+            let selector = NodeSelector { requirements };
+            match selector.check(&labels, false) {
+                Selected::Yes => "yes".to_owned(),
+                Selected::Perhaps(requirement) => format!("perhaps: {requirement}"),
+                Selected::No(requirement) => format!("no: {requirement}"),
+            }
+        };
+        assert_eq!(check(&[]), "yes");
+        assert_eq!(check(&[&egress]), "yes");
+        assert_eq!(check(&[&egress, &no_zone]), "perhaps: zone does not exist");
+        assert_eq!(check(&[&no_zone, &ingress]), "no: role=ingress");
     }
 }

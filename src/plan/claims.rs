@@ -1,6 +1,8 @@
 //! Documents → claims on slots, in the order of slots; the first claim on a slot wins it.
 
-use crate::model::{Document, RouteKey, TableId};
+use std::sync::Arc;
+
+use crate::model::{Document, RouteKey, Selected as Verdict, TableId};
 
 use super::{Claim, Inputs, Reason, ReasonCode};
 
@@ -10,27 +12,50 @@ pub(super) struct SlotClaim {
     pub(super) claim: Claim,
 }
 
+/// Whether a document is for this node.
+pub(super) enum Choice {
+    Yes,
+    /// Nobody knows yet, and this is why. Its slots are kept as they are until then.
+    Perhaps(Arc<Reason>),
+    No(Reason),
+}
+
+impl Choice {
+    /// Why it is not decided, if it is not.
+    pub(super) fn undecided(&self) -> Option<&Arc<Reason>> {
+        match self {
+            Self::Perhaps(reason) => Some(reason),
+            Self::Yes | Self::No(_) => None,
+        }
+    }
+}
+
 /// For each document, whether it is for this node.
-pub(super) type Selected = Vec<Result<(), Reason>>;
+pub(super) type Selected = Vec<Choice>;
 
 /// Evaluates the node selectors, before anything else.
 pub(super) fn select(inputs: &Inputs<'_>) -> Selected {
-    let select = |document: &Document| {
-        document.selector.check(inputs.labels).map_err(|unmet| {
+    let complete = inputs.unknown_labels.is_none();
+    let select = |document: &Document| match document.selector.check(inputs.labels, complete) {
+        Verdict::Yes => Choice::Yes,
+        Verdict::Perhaps(wanted) => {
+            let why = inputs.unknown_labels.unwrap_or_default();
+            let message = format!("nodeSelector wants {wanted}; {why}");
+            Choice::Perhaps(Arc::new(Reason::new(ReasonCode::LabelsUnknown, message)))
+        }
+        Verdict::No(unmet) => {
             let has = match inputs.labels.get(&unmet.key) {
                 Some(value) => format!("this node has {}={value}", unmet.key),
                 None => format!("this node has no label {} (see --node-label)", unmet.key),
             };
-            Reason::new(
-                ReasonCode::NodeSelector,
-                format!("nodeSelector wants {unmet}; {has}"),
-            )
-        })
+            let message = format!("nodeSelector wants {unmet}; {has}");
+            Choice::No(Reason::new(ReasonCode::NodeSelector, message))
+        }
     };
     inputs.documents.iter().map(select).collect()
 }
 
-/// All claims of the selected documents, by slot; among claims on one slot the document that is
+/// All claims of the selected documents and of those that may be, by slot; among claims on one slot the document that is
 /// first by name comes first, so that every node settles a conflict alike.
 pub(super) fn claims(inputs: &Inputs<'_>, selected: &Selected) -> Vec<SlotClaim> {
     let count = selected_documents(inputs, selected)
@@ -50,7 +75,7 @@ pub(super) fn claims(inputs: &Inputs<'_>, selected: &Selected) -> Vec<SlotClaim>
     claims
 }
 
-/// The documents that are for this node, with their index.
+/// The documents that are for this node, or may be, with their index.
 pub(super) fn selected_documents<'a>(
     inputs: &Inputs<'a>,
     selected: &'a Selected,
@@ -58,7 +83,7 @@ pub(super) fn selected_documents<'a>(
     (0u32..)
         .zip(inputs.documents)
         .zip(selected)
-        .filter(|(_, selected)| selected.is_ok())
+        .filter(|(_, selected)| !matches!(selected, Choice::No(_)))
         .map(|(document, _)| document)
 }
 

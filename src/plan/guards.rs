@@ -185,14 +185,19 @@ fn default_route(family: Family, alone: bool) -> Reason {
     )
 }
 
-/// Whether the removals in `rows` may be carried out.
-pub(super) fn removals(inputs: &Inputs<'_>, rows: &[Row], owned: usize) -> Removals {
+/// Whether the removals in `rows` may be carried out. `missing` says why not all may be known.
+pub(super) fn removals(
+    inputs: &Inputs<'_>,
+    missing: Option<&str>,
+    rows: &[Row],
+    owned: usize,
+) -> Removals {
     let policy = inputs.policy;
     let removed = rows
         .iter()
         .filter(|row| matches!(row.verdict, Verdict::Remove(_)))
         .count();
-    if let Some(missing) = inputs.incomplete.filter(|_| removed > 0) {
+    if let Some(missing) = missing.filter(|_| removed > 0) {
         return Removals::Withheld(Reason::new(
             ReasonCode::Incomplete,
             format!(

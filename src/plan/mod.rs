@@ -29,6 +29,8 @@ pub use objects::Objects;
 pub use reason::{Reason, ReasonCode};
 pub use resolve::Reach;
 
+use claims::Choice;
+
 use crate::model::document::Gateways;
 use crate::model::{
     Document, FileName, IfIndex, Labels, Names, NextHopKind, Observed, ObservedRoute, Place,
@@ -44,6 +46,8 @@ pub struct Inputs<'a> {
     pub policy: &'a Policy,
     /// This node's labels.
     pub labels: &'a Labels,
+    /// Why the node may have more labels than these: then selectors that ask for others decide nothing.
+    pub unknown_labels: Option<&'a str>,
     /// For messages: how tables and protocols are called.
     pub names: &'a Names,
     /// For messages: how files are called, by `FileId`.
@@ -262,13 +266,20 @@ pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
         defaults: &defaults,
     };
     let (rows, owned) = diff::diff(&judge, &claims, &there);
-    let removals = guards::removals(inputs, &rows, owned);
+    let undecided = selected.iter().find_map(Choice::undecided);
+    let missing = inputs
+        .incomplete
+        .or(undecided.map(|reason| &*reason.message));
+    let removals = guards::removals(inputs, missing, &rows, owned);
     let documents = selected
         .into_iter()
         .zip(resolved)
         .zip(inputs.documents)
         .map(|((selected, resolved), document)| DocumentVerdict {
-            not_selected: selected.err(),
+            not_selected: match selected {
+                Choice::No(reason) => Some(reason),
+                Choice::Yes | Choice::Perhaps(_) => None,
+            },
             notes: [document.notes.clone(), resolved.notes].concat(),
         })
         .collect();

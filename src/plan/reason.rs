@@ -62,6 +62,8 @@ pub enum ReasonCode {
     NotThere,
     /// The node's labels do not match.
     NodeSelector,
+    /// Some of the node's labels are not known yet.
+    LabelsUnknown,
     /// Nothing is wanted at all.
     EmptySet,
     /// Too many routes would go at once.

@@ -92,7 +92,7 @@ impl Resolved {
     }
 }
 
-/// Resolves every selected document; the others stay empty.
+/// Resolves every selected document; the others stay empty. One that may be has no way.
 pub(super) fn resolve(node: &Node<'_>, selected: &Selected) -> Vec<Resolved> {
     let inputs = node.inputs;
     let mut resolved: Vec<Resolved> = Vec::new();
@@ -102,11 +102,15 @@ pub(super) fn resolve(node: &Node<'_>, selected: &Selected) -> Vec<Resolved> {
         let entry = &mut resolved[index as usize];
         for family in Family::BOTH {
             if document.prefixes(family).next().is_some() {
-                let way = node.way(document, family, table, &mut entry.notes);
-                let way = Some(way.map_err(Arc::new));
+                let way = match selected[index as usize].undecided() {
+                    Some(reason) => Err(reason.clone()),
+                    None => node
+                        .way(document, family, table, &mut entry.notes)
+                        .map_err(Arc::new),
+                };
                 match family {
-                    Family::V4 => entry.v4 = way,
-                    Family::V6 => entry.v6 = way,
+                    Family::V4 => entry.v4 = Some(way),
+                    Family::V6 => entry.v6 = Some(way),
                 }
             }
         }
@@ -141,7 +145,8 @@ pub(super) fn reach(
 ) -> Vec<Reach> {
     let mut reaches = Vec::new();
     for (document, wanted) in claims::selected_documents(node.inputs, selected) {
-        if !of_interest(wanted) {
+        let undecided = selected[document as usize].undecided().is_some();
+        if undecided || !of_interest(wanted) {
             continue;
         }
         let table = claims::table(node.inputs, wanted);

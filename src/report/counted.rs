@@ -15,7 +15,7 @@ const CHANGES: [Action; 4] = [Action::Add, Action::Replace, Action::Adopt, Actio
 
 /// All that keep a single route from being installed. (Node selectors keep whole documents away,
 /// the guards against mass removal hold back what nobody asks for.)
-const FAILURES: [ReasonCode; 16] = [
+const FAILURES: [ReasonCode; 17] = [
     ReasonCode::OtherDocument,
     ReasonCode::OtherOwner,
     ReasonCode::ProtectedSubnet,
@@ -31,6 +31,7 @@ const FAILURES: [ReasonCode; 16] = [
     ReasonCode::NoSourceAddress,
     ReasonCode::Kernel,
     ReasonCode::NotThere,
+    ReasonCode::LabelsUnknown,
     ReasonCode::Contested,
 ];
 

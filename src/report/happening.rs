@@ -121,6 +121,10 @@ pub enum HappeningKind {
     Failover,
     /// The node reaches none of its witnesses, or one again.
     Isolation,
+    /// The labels of this node changed, or are known now.
+    NodeLabels,
+    /// Something does not work with the Kubernetes API, or works again.
+    Kubernetes,
     /// The kernel told more than could be heard; everything was compared.
     Overflow,
     /// A pass could not be completed; it is tried again.

@@ -27,8 +27,8 @@ pub use gateway::{
 pub use happening::{Happening, HappeningKind, HappeningText, Level, RouteChange};
 pub use route::RouteText;
 pub use running::{
-    Condition, ContestedRoute, Counters, Finding, Histogram, OverrideStatus, PassStatus, Published,
-    Running, SourceStatus, Trigger,
+    Condition, ContestedRoute, Counters, Finding, Histogram, KubernetesStatus, KubernetesTrouble,
+    OverrideStatus, PassStatus, Published, Running, SourceStatus, Trigger,
 };
 pub use selection::Selection;
 pub use text::{Detail, Style, plural};

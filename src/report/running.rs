@@ -22,6 +22,8 @@ pub struct Published {
     pub policy: Policy,
     /// This node's labels.
     pub labels: Labels,
+    /// Why the node may have more labels than these.
+    pub unknown_labels: Option<String>,
     /// How tables and protocols are called.
     pub names: Arc<Names>,
     /// The documents in force.
@@ -43,6 +45,7 @@ impl Published {
             node: node.to_owned(),
             policy: policy.clone(),
             labels: Labels::new(),
+            unknown_labels: None,
             names: names.clone(),
             documents: Arc::default(),
             files: Arc::default(),
@@ -73,6 +76,7 @@ impl Published {
             documents: &self.documents,
             policy: &self.policy,
             labels: &self.labels,
+            unknown_labels: self.unknown_labels.as_deref(),
             names: &self.names,
             files: &self.files,
             steering: Steering::NONE,
@@ -124,6 +128,9 @@ pub struct Running {
     /// When the traffic of a document last went another way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_switch: Option<Timestamp>,
+    /// How it stands with the Kubernetes API, once it was asked for anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesStatus>,
     /// How many routes somebody keeps undoing.
     pub contested_routes: usize,
     /// The first hundred of them.
@@ -227,6 +234,8 @@ pub enum Trigger {
     Overflow,
     /// A gateway went down or came back.
     Gateways,
+    /// The labels of this node changed.
+    Labels,
     /// It was time for the periodic comparison.
     Resync,
     /// Somebody asked for it.
@@ -237,12 +246,13 @@ pub enum Trigger {
 
 impl Trigger {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Start,
         Self::Sources,
         Self::Kernel,
         Self::Overflow,
         Self::Gateways,
+        Self::Labels,
         Self::Resync,
         Self::Reload,
         Self::Retry,
@@ -256,6 +266,7 @@ impl Trigger {
             Self::Kernel => "kernel",
             Self::Overflow => "overflow",
             Self::Gateways => "gateways",
+            Self::Labels => "labels",
             Self::Resync => "resync",
             Self::Reload => "reload",
             Self::Retry => "retry",
@@ -294,6 +305,30 @@ pub struct OverrideStatus {
     /// When it ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+}
+
+/// How it stands with the Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesStatus {
+    /// Whether it answers.
+    pub connected: bool,
+    /// Since when it does, or does not.
+    pub since: Timestamp,
+    /// What does not work.
+    pub troubles: Vec<KubernetesTrouble>,
+}
+
+/// Something that does not work with the Kubernetes API. No route is touched by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesTrouble {
+    /// What it keeps from working, such as `node labels`.
+    pub about: &'static str,
+    /// What, why, and what to do.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// What is counted while the daemon runs.

@@ -11,7 +11,9 @@ use anstyle::{AnsiColor, Style as Paint};
 
 use super::gateway_text::GatewayTable;
 use super::text::{colour, plural};
-use super::{Condition, ContestedRoute, Finding, PassStatus, Running, SourceStatus, Style};
+use super::{
+    Condition, ContestedRoute, Finding, KubernetesStatus, PassStatus, Running, SourceStatus, Style,
+};
 use crate::model::Timestamp;
 
 /// Displays everything about a daemon but its routes.
@@ -57,6 +59,9 @@ impl RunningText<'_> {
             let why = "no pass was complete yet, so no routes are shown";
             writeln!(f, "{head} {why}")?;
         }
+        if let Some(status) = &self.running.kubernetes {
+            self.kubernetes(f, status)?;
+        }
         if let Some(why) = &self.running.polling {
             writeln!(f, "Watching: polled every second, because {why}")?;
         }
@@ -80,6 +85,27 @@ impl RunningText<'_> {
                 writeln!(f, "{changes}, {:.1?}", pass.took)
             }
         }
+    }
+
+    fn kubernetes(&self, f: &mut fmt::Formatter<'_>, status: &KubernetesStatus) -> fmt::Result {
+        if status.troubles.is_empty() {
+            return writeln!(
+                f,
+                "Kubernetes: answers for {}",
+                brief(self.running.now.since(status.since))
+            );
+        }
+        for trouble in &status.troubles {
+            let head = format!("Kubernetes, {}:", trouble.about);
+            let head = self.style.paint(colour(AnsiColor::Yellow), &head);
+            writeln!(
+                f,
+                "{head} {} (began {})",
+                trouble.message,
+                self.ago(trouble.since)
+            )?;
+        }
+        Ok(())
     }
 
     fn sources(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,12 +31,15 @@ pub const FIELDS: &[&str] = &[
     "debounce",
     "gatewayLookup",
     "node",
+    "kube",
     "listen",
     "socket",
     "log",
 ];
 /// The keys of `node`.
 pub const NODE_FIELDS: &[&str] = &["name", "labels"];
+/// The keys of `kube`.
+pub const KUBE_FIELDS: &[&str] = &["nodeLabels", "mirror", "mirrorCreate"];
 /// The keys of `log`.
 pub const LOG_FIELDS: &[&str] = &["level", "format"];
 
@@ -57,6 +60,9 @@ pub struct File {
     pub gateway_lookup: Option<Written<IpAddr>>,
     pub node_name: Option<Written<String>>,
     pub node_labels: Option<Written<Labels>>,
+    pub kube_node_labels: Option<Written<bool>>,
+    pub kube_mirror: Option<Written<bool>>,
+    pub kube_mirror_create: Option<Written<bool>>,
     pub listen: Option<Written<SocketAddr>>,
     pub socket: Option<Written<PathBuf>>,
     pub log_level: Option<Written<LogLevel>>,
@@ -103,9 +109,16 @@ fn read(node: &Node<'_>, names: &Names, findings: &mut Findings<'_>) -> File {
         return File::default();
     };
     let node = fields.inside("node", NODE_FIELDS, findings);
+    let kube = fields.inside("kube", KUBE_FIELDS, findings);
     let log = fields.inside("log", LOG_FIELDS, findings);
     let mut reader = Reader { findings };
+    let mut kube = |name| reader.value(kube.as_ref()?, name, boolean);
+    let [kube_node_labels, kube_mirror, kube_mirror_create] =
+        ["nodeLabels", "mirror", "mirrorCreate"].map(&mut kube);
     File {
+        kube_node_labels,
+        kube_mirror,
+        kube_mirror_create,
         sources: reader.list(&fields, "sources", path),
         protocol: reader.value(&fields, "protocol", protocol),
         table: reader.value(&fields, "table", |item| native::table(item, names)),
@@ -302,6 +315,7 @@ resyncInterval: 30s
 debounce: 100ms
 gatewayLookup: 10.0.0.1
 node: {name: gw-1, labels: {role: egress}}
+kube: {nodeLabels: true, mirror: false, mirrorCreate: true}
 listen: 127.0.0.1:9783
 socket: /run/srsync/srsync.sock
 log: {level: info, format: json}
@@ -321,6 +335,9 @@ log: {level: info, format: json}
         assert_eq!(value(file.gateway_lookup), IpAddr::from([10, 0, 0, 1]));
         assert_eq!(value(file.node_name), "gw-1");
         assert_eq!(value(file.node_labels)["role"], "egress");
+        assert!(value(file.kube_node_labels));
+        assert!(!value(file.kube_mirror));
+        assert!(value(file.kube_mirror_create));
         assert_eq!(value(file.listen), SocketAddr::from(([127, 0, 0, 1], 9783)));
         assert_eq!(value(file.socket), PathBuf::from("/run/srsync/srsync.sock"));
         assert_eq!(value(file.log_level), LogLevel::Info);

@@ -18,7 +18,8 @@ pub(super) fn tree<'t>(key: &'t str, text: &'t str, findings: &mut Findings<'_>)
         "node.labels" => labels(text, findings),
         // Numbers and booleans: what YAML makes of them without quotes.
         "protocol" | "table" | "allowDefaultRoute" | "allowEmpty" | "maxRemovals"
-        | "resyncInterval" | "debounce" => match resolved(Text::Source(text)) {
+        | "resyncInterval" | "debounce" | "kube.nodeLabels" | "kube.mirror"
+        | "kube.mirrorCreate" => match resolved(Text::Source(text)) {
             // To the config file null is the same as nothing, but here somebody gave a value.
             Value::Null => Value::Text(Text::Source(text)),
             value => value,

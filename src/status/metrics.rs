@@ -45,7 +45,8 @@ impl Collector for Scrape {
         families.changes(&running.counters)?;
         families.switching(running)?;
         families.gateways(&Seen::all(running))?;
-        families.sources(running)
+        families.sources(running)?;
+        families.kubernetes(running)
     }
 }
 
@@ -289,6 +290,24 @@ impl Families<'_> {
                 "Whether this node reaches none of the witnesses of a document.",
             ),
             number(running.isolated),
+        )
+    }
+
+    fn kubernetes(&mut self, running: &Running) -> fmt::Result {
+        let status = running.kubernetes.as_ref();
+        self.gauges_without_label(
+            (
+                "srsync_kubernetes_connected",
+                "Whether the Kubernetes API answers.",
+            ),
+            status.map(|status| number(status.connected)),
+        )?;
+        self.gauges_without_label(
+            (
+                "srsync_kubernetes_troubles",
+                "What does not work with the Kubernetes API.",
+            ),
+            status.map(|status| status.troubles.len()),
         )
     }
 

@@ -71,6 +71,24 @@ fn every_setting() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             label,
         ),
         (
+            "kube.nodeLabels",
+            "--kube-node-labels=true",
+            "SRSYNC_KUBE_NODE_LABELS",
+            json!(true),
+        ),
+        (
+            "kube.mirror",
+            "--kube-mirror=true",
+            "SRSYNC_KUBE_MIRROR",
+            json!(true),
+        ),
+        (
+            "kube.mirrorCreate",
+            "--kube-mirror-create=false",
+            "SRSYNC_KUBE_MIRROR_CREATE",
+            json!(false),
+        ),
+        (
             "listen",
             "--listen=[::1]:9783",
             "SRSYNC_LISTEN",
@@ -355,6 +373,7 @@ fn the_help_names_every_flag_and_keeps_those_of_the_daemon_apart() {
         let flag = argument.split_once('=').unwrap().0;
         let place = match flag {
             "--resync-interval" | "--debounce" | "--listen" | "--socket" => daemon,
+            flag if flag.starts_with("--kube-") => daemon,
             _ => all,
         };
         assert!(place.contains(&format!("{flag} <")) || place.contains(&format!("{flag}[=")));
@@ -399,4 +418,29 @@ fn the_example_of_a_config_file_has_every_key_with_its_default() {
             assert_eq!(said["value"], entry(&defaults, key)["value"], "{key}");
         }
     }
+}
+
+#[test]
+fn the_name_that_a_pod_has_for_its_node_is_taken_where_nobody_gave_another() {
+    let name = |variables: &[(&str, &str)]| entry(&show("{}", variables, &[]), "node.name");
+    let by_pod = name(&[("NODE_NAME", "worker-1")]);
+    assert_eq!(by_pod["value"], "worker-1");
+    assert_eq!(by_pod["variable"], "NODE_NAME");
+    let both = [("NODE_NAME", "worker-1"), ("SRSYNC_NODE_NAME", "gw-1")];
+    assert_eq!(name(&both)["value"], "gw-1");
+    assert_eq!(name(&[("NODE_NAME", "")])["origin"], "default");
+}
+
+#[test]
+fn a_mirror_that_makes_objects_needs_a_mirror() {
+    let folder = Folder::new(&[("config.yaml", "kube: {mirrorCreate: true}\n")]);
+    let ran = srsync(&["config", "check", &folder.file("config.yaml")]).exits(1);
+    let said = "`kube.mirrorCreate` makes nothing without `kube.mirror`";
+    assert!(ran.stdout.contains(said), "{}", ran.stdout);
+}
+
+#[test]
+fn the_long_version_says_what_this_build_can_do() {
+    let ran = srsync(&["--version"]).exits(0);
+    assert!(ran.stdout.ends_with("\nfeatures: kube\n"), "{}", ran.stdout);
 }

@@ -1,5 +1,6 @@
 //! Plans: `documents.yaml` × `observed.yaml` (a snapshot), as `srsync plan -o wide` prints them; under
-//! `config.yaml` where there is one. `incomplete.txt` says why more may be wanted than is known.
+//! `config.yaml` where there is one. `incomplete.txt` says why more may be wanted than is known,
+//! `unknown-labels.txt` why the node may have more labels.
 
 use std::fs;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub(crate) struct Planned {
     names: Names,
     steering: Steering,
     incomplete: Option<String>,
+    unknown_labels: Option<String>,
     pub(crate) pass: Pass,
 }
 
@@ -47,8 +49,11 @@ impl Planned {
             file.label = "documents.yaml".into();
         }
         let (policy, labels) = settings(folder, &names);
-        let incomplete = fs::read_to_string(folder.join("incomplete.txt")).ok();
-        let incomplete = incomplete.map(|text| text.trim().to_owned());
+        let why = |file: &str| {
+            let text = fs::read_to_string(folder.join(file)).ok()?;
+            Some(text.trim().to_owned())
+        };
+        let (incomplete, unknown_labels) = (why("incomplete.txt"), why("unknown-labels.txt"));
         let observed = fs::read_to_string(folder.join("observed.yaml")).unwrap();
         let observed = Snapshot::parse(&observed).and_then(|s| s.to_observed(&names));
         let observed = observed.unwrap_or_else(|error| panic!("{}: {error:?}", folder.display()));
@@ -57,6 +62,7 @@ impl Planned {
             documents: &loaded.documents,
             policy: &policy,
             labels: &labels,
+            unknown_labels: unknown_labels.as_deref(),
             names: &names,
             files: &loaded.files,
             objects: None,
@@ -76,6 +82,7 @@ impl Planned {
             names,
             steering,
             incomplete,
+            unknown_labels,
             pass,
         }
     }
@@ -85,6 +92,7 @@ impl Planned {
             documents: &self.loaded.documents,
             policy: &self.policy,
             labels: &self.labels,
+            unknown_labels: self.unknown_labels.as_deref(),
             names: &self.names,
             files: &self.loaded.files,
             objects: None,
@@ -115,6 +123,7 @@ pub(crate) fn settings(case: &Path, names: &Names) -> (Policy, Labels) {
         names,
         host_name: "node",
         log_level: LogLevel::Warn,
+        kubernetes: true,
     };
     let (settled, findings) = settle(&said, &basis);
     let settled = settled.unwrap_or_else(|| panic!("{}: {findings:?}", case.display()));

@@ -175,6 +175,7 @@ impl World {
                 ..Policy::default()
             },
             labels: &Labels::new(),
+            unknown_labels: None,
             names: &Names::default(),
             files: &[file],
             steering: &self.steering(),

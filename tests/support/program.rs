@@ -14,6 +14,7 @@ pub struct Srsync<'n> {
     directory: PathBuf,
     namespace: Option<&'n Namespace>,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl<'n> Srsync<'n> {
@@ -39,6 +40,7 @@ impl<'n> Srsync<'n> {
             directory,
             namespace,
             flags: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -46,6 +48,12 @@ impl<'n> Srsync<'n> {
     pub fn with(mut self, flags: &str) -> Self {
         self.flags
             .extend(flags.split_whitespace().map(str::to_owned));
+        self
+    }
+
+    /// With an environment variable, for every run.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -86,6 +94,8 @@ impl<'n> Srsync<'n> {
             }
         }
         command
+            .env_remove("NODE_NAME")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .arg("--config")
             .arg(self.directory.join(".config"))
             .args(&self.flags)
