@@ -127,7 +127,7 @@ pub(super) fn resolve(node: &Node<'_>, selected: &Selected) -> Vec<Resolved> {
 /// A gateway of a document, as this node could use it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
-    /// Index into [`Inputs::documents`].
+    /// Index into [`super::Inputs::documents`].
     pub document: u32,
     /// Its place in the document's list of gateways.
     pub gateway: usize,
