@@ -144,7 +144,7 @@ pub enum Command {
     Import(ImportArgs),
     /// Show the settings in force and who said them, or check them
     Config(ConfigArgs),
-    /// Print a JSON Schema: of the documents, for editors, or of reports, for programs
+    /// Print a schema: of documents, for editors or Kubernetes, of reports, for programs, or of the config
     Schema(SchemaArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
@@ -308,6 +308,9 @@ pub struct SchemaArgs {
     /// Of what
     #[arg(value_enum, default_value = "document")]
     pub of: SchemaOf,
+    /// Print the CustomResourceDefinitions of srsync.dev instead, for `kubectl apply -f -`
+    #[arg(long, conflicts_with = "of")]
+    pub crd: bool,
 }
 
 /// What there is a schema of.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 use super::{Exit, UsageError, output};
-use crate::cli::{Cli, SchemaOf};
+use crate::cli::{Cli, SchemaArgs, SchemaOf};
 
 /// JSON Schema of documents: `StaticRoute` of all three groups, `GatewayOverride`.
 const DOCUMENT: &str = include_str!("../../schemas/static-route.schema.json");
@@ -13,8 +13,12 @@ const REPORT: &str = include_str!("../../schemas/report.schema.json");
 /// JSON Schema of the config file.
 const CONFIG: &str = include_str!("../../schemas/config.schema.json");
 
-pub(super) fn schema(of: SchemaOf) -> Result<Exit> {
-    let schema = match of {
+/// The kinds of documents as kinds of objects in a cluster.
+const CRDS: &str = include_str!("../../schemas/crds.yaml");
+
+pub(super) fn schema(args: &SchemaArgs) -> Result<Exit> {
+    let schema = match args.of {
+        _ if args.crd => CRDS,
         SchemaOf::Document => DOCUMENT,
         SchemaOf::Report => REPORT,
         SchemaOf::Config => CONFIG,

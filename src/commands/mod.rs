@@ -71,7 +71,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Snapshot => snapshot::run(global),
         Command::Import(args) => import::run(global, args),
         Command::Config(args) => config::run(global, &args.command),
-        Command::Schema(args) => generate::schema(args.of),
+        Command::Schema(args) => generate::schema(args),
         Command::Completions(args) => generate::completions(args.shell),
         Command::Man(args) => generate::man(args.command.as_deref()),
     }

@@ -11,6 +11,7 @@
 )]
 
 mod config;
+mod crds;
 mod daemon_clients;
 mod examples;
 mod mistakes;
