@@ -15,6 +15,18 @@ test:
 test-systemd: build
     tests/systemd/run
 
+# Manifests and chart: what they promise, rendered
+test-packaging: build
+    tests/packaging/run
+
+# The container image, run as Kubernetes would, as root
+test-container:
+    tests/container/run
+
+# The container image, such as `just image oci:srsync-image:0.1.0`
+image DESTINATION:
+    packaging/container/build {{DESTINATION}}
+
 fmt:
     cargo fmt
 

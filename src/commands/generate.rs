@@ -14,7 +14,7 @@ const REPORT: &str = include_str!("../../schemas/report.schema.json");
 const CONFIG: &str = include_str!("../../schemas/config.schema.json");
 
 /// The kinds of documents as kinds of objects in a cluster.
-const CRDS: &str = include_str!("../../schemas/crds.yaml");
+const CRDS: &str = include_str!("../../packaging/kubernetes/crds/crds.yaml");
 
 pub(super) fn schema(args: &SchemaArgs) -> Result<Exit> {
     let schema = match args.of {

@@ -232,10 +232,19 @@ fn new_socket() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The group, where there is one.
+fn group() -> Result<Option<Group>, Errno> {
+    match Group::from_name(GROUP) {
+        // No file of groups at all, as in a container (getgrnam(3)).
+        Err(Errno::ENOENT) => Ok(None),
+        found => found,
+    }
+}
+
 /// Lets the group in, where there is one, whatever the umask is.
 fn open_to_group(path: &Path) -> Result<(), BindProblem> {
     let open = || {
-        if let Some(group) = Group::from_name(GROUP)? {
+        if let Some(group) = group()? {
             chown(path, None, Some(group.gid.as_raw()))?;
         }
         fs::set_permissions(path, Permissions::from_mode(MODE))
