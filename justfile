@@ -16,7 +16,7 @@ test-systemd: build
     tests/systemd/run
 
 # Manifests and chart: what they promise, rendered
-test-packaging: build
+test-packaging:
     tests/packaging/run
 
 # The container image, run as Kubernetes would, as root

@@ -50,6 +50,15 @@ def need_kubectl():
         sys.exit(f"kubectl 1.21 or newer is needed, whose kustomize knows components: {said.strip()}")
 
 
+def program(arguments):
+    """The program under test: the one that is named, or that of the image, which talks to Kubernetes."""
+    if arguments:
+        return Path(arguments[0]).resolve()
+    command = [SOURCE / "packaging/container/build", "--program"]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return (SOURCE / built.strip()).resolve()
+
+
 def kustomize(folder):
     """What `kubectl apply -k` would apply, and what was said about it."""
     ran = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True)
