@@ -27,12 +27,19 @@ test-container:
 image DESTINATION:
     packaging/container/build {{DESTINATION}}
 
+# Kubernetes: three nodes and a real API server, which is built once, as root
+test-kube:
+    tests/kube/server build
+    cargo build --locked --features kube
+    tests/kube/run
+
 fmt:
     cargo fmt
 
 lint:
     cargo fmt --check
     cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --locked -- -D warnings
 
 # Write the expected files of the golden cases; read them before you commit
 bless:

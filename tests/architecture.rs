@@ -102,7 +102,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // `gateway` is handed moments and asks no clock.
     (
         "Instant::now",
-        &["kernel", "commands", "daemon", "probe", "status"],
+        &["kernel", "kube", "commands", "daemon", "probe", "status"],
     ),
     (
         "std::time::SystemTime",
@@ -148,6 +148,28 @@ fn io_goes_through_its_doors() {
         "I/O outside its place:\n{}",
         wrong.join("\n")
     );
+}
+
+/// The halves of `kube` that decide.
+const PURE: [&str; 3] = [
+    "kube/trouble.rs",
+    "kube/mirror/entry.rs",
+    "kube/mirror/shape.rs",
+];
+
+#[test]
+fn what_is_written_to_kubernetes_is_decided_without_asking_it() {
+    let all = sources();
+    for pure in PURE {
+        let (_, _, text) = all
+            .iter()
+            .find(|(_, path, _)| path.ends_with(pure))
+            .unwrap();
+        for door in ["async ", "tokio", "use kube::", "hyper", "Link", "now()"] {
+            let line = code(text).find(|line| line.contains(door));
+            assert_eq!(line, None, "{pure} uses `{door}`");
+        }
+    }
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn running(findings: Vec<Finding>) -> Running {
             connected: true,
             since: before(7_200),
             troubles: vec![KubernetesTrouble {
-                about: "node labels",
+                about: "node labels".to_owned(),
                 message: "RBAC denies `watch nodes gw-1` (403): no".to_owned(),
                 since: before(60),
             }],

@@ -16,6 +16,7 @@ mod kube {
     mod api;
     mod daemon;
     mod labels;
+    mod mirror;
     mod server;
     mod settings;
 }

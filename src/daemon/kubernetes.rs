@@ -1,5 +1,6 @@
 //! What is heard from Kubernetes, and those who listen there.
 
+use std::path::Path;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -8,8 +9,11 @@ use tokio::runtime;
 use super::journal::News;
 use super::state::Daemon;
 use super::{DaemonError, Event, threads};
+use crate::config::Mirror;
 use crate::kube::{self, Task};
-use crate::report::{HappeningKind, Level, Trigger};
+use crate::model::DocumentId;
+use crate::report::{HappeningKind, Level, Published, Trigger};
+use crate::{source, spec};
 
 /// Talks to the API, on a thread of its own: names are resolved and certificates checked there, and
 /// neither a probe nor somebody who asks for the status waits for that.
@@ -24,6 +28,20 @@ pub(super) fn talk(task: Task, sender: SyncSender<Event>) -> Result<(), DaemonEr
         let tell = |news| drop(sender.send(Event::Kubernetes(news)));
         runtime.block_on(kube::run(task, kube::from_environment, tell));
     })
+}
+
+/// Makes objects from the files of their documents, where that is wanted.
+pub(super) fn make(mirror: Mirror) -> Option<Box<kube::Make>> {
+    let spec = |published: &Published, id: &DocumentId| {
+        let documents = &published.documents;
+        let place = documents.binary_search_by(|document| document.id.cmp(id));
+        let file = documents.get(place.ok()?)?.place.file;
+        let path = &published.files.get(file.0 as usize)?.path;
+        // A file that has changed meanwhile is read soon, and then there is another try.
+        let text = source::read_text(Path::new(&**path)).ok()?;
+        spec::spec_of(&text, id)
+    };
+    mirror.create.then(|| Box::new(spec) as Box<kube::Make>)
 }
 
 impl Daemon {

@@ -168,7 +168,7 @@ impl Daemon {
         threads::serve(
             setup.listeners,
             Feed {
-                published: published_now,
+                published: published_now.clone(),
                 happenings: listeners.clone(),
                 heartbeat: heartbeat.clone(),
                 // A loop that is that far behind drops the request, and with it its answer: the
@@ -183,6 +183,10 @@ impl Daemon {
             let task = crate::kube::Task {
                 node: settings.node_name.clone(),
                 labels: settings.kube.node_labels,
+                mirror: settings.kube.mirror.map(|mirror| crate::kube::Mirror {
+                    published: published_now,
+                    make: super::kubernetes::make(mirror),
+                }),
             };
             super::kubernetes::talk(task, sender.clone())?;
         }

@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
 use super::trouble::Purpose;
 use super::{Kind, News, Said, Trouble};
@@ -16,27 +19,48 @@ pub(super) enum Concern {
     Connection,
     /// The labels of this node.
     Labels,
+    /// What became of documents, on the objects of this group.
+    Mirror(&'static str),
 }
 
 impl Concern {
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Connection => "connection",
-            Self::Labels => "node labels",
+            Self::Connection => "connection".to_owned(),
+            Self::Labels => "node labels".to_owned(),
+            Self::Mirror(group) => format!("status of staticroutes.{group}"),
         }
     }
 }
+
+/// Trouble that has not come back for so long is over. A server that starts or ends works and fails by
+/// turns, and nobody wants to hear each of them.
+const CALM: Duration = Duration::from_secs(5);
 
 /// Where all that works and fails is told.
 pub(super) struct Desk<'a> {
     tell: &'a dyn Fn(News),
     board: RefCell<Board>,
+    /// Something works that did not.
+    calmer: Notify,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(tell: &'a dyn Fn(News)) -> Self {
-        let board = RefCell::default();
-        Self { tell, board }
+        Self {
+            tell,
+            board: RefCell::default(),
+            calmer: Notify::new(),
+        }
+    }
+
+    /// Says, for ever, what is over.
+    pub(super) async fn say_what_is_over(&self) {
+        loop {
+            self.calmer.notified().await;
+            sleep(CALM).await;
+            self.change(|board| board.settle(Instant::now()));
+        }
     }
 
     pub(super) fn tell(&self, news: News) {
@@ -45,14 +69,21 @@ impl<'a> Desk<'a> {
 
     /// It works.
     pub(super) fn worked(&self, concern: Concern) {
-        let change = |board: &mut Board| board.worked(concern, now());
-        self.change(change);
+        self.change(|board| {
+            board.worked(concern, Instant::now(), now());
+            Vec::new()
+        });
     }
 
     /// It does not.
     pub(super) fn failed(&self, concern: Concern, trouble: &Trouble, purpose: &Purpose) {
         tracing::debug!("{}: {trouble:?}", concern.name());
-        self.change(|board| board.failed(concern, trouble, purpose, now()));
+        self.change(|board| {
+            if !trouble.is_of_the_connection() {
+                board.worked(Concern::Connection, Instant::now(), now());
+            }
+            board.failed(concern, (trouble, purpose), now())
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Board) -> Vec<Said>) {
@@ -61,6 +92,9 @@ impl<'a> Desk<'a> {
             let before = board.status();
             let said = change(&mut board);
             let status = board.status();
+            if board.is_calming() {
+                self.calmer.notify_one();
+            }
             let is_news = status != before;
             ((is_news || !said.is_empty()).then_some(said), status)
         };
@@ -75,66 +109,84 @@ impl<'a> Desk<'a> {
 struct Board {
     /// Since when the API answers, or does not.
     connected: Option<(bool, Timestamp)>,
-    troubles: BTreeMap<Concern, (Kind, KubernetesTrouble)>,
+    troubles: BTreeMap<Concern, Known>,
+}
+
+/// Trouble that was told.
+#[derive(Debug)]
+struct Known {
+    kind: Kind,
+    shown: KubernetesTrouble,
+    /// Since when it works after all.
+    calm: Option<Instant>,
 }
 
 impl Board {
-    fn worked(&mut self, concern: Concern, now: Timestamp) -> Vec<Said> {
-        let mut said = self.answered(now);
-        if self.troubles.remove(&concern).is_some() {
-            said.push(Said {
-                level: Level::Info,
-                message: format!("Kubernetes: {} work again", concern.name()),
-            });
+    fn worked(&mut self, concern: Concern, at: Instant, now: Timestamp) {
+        self.connection_is(true, now);
+        for concern in [Concern::Connection, concern] {
+            if let Some(known) = self.troubles.get_mut(&concern) {
+                known.calm.get_or_insert(at);
+            }
         }
-        said
     }
 
     fn failed(
         &mut self,
         concern: Concern,
-        trouble: &Trouble,
-        purpose: &Purpose,
+        (trouble, purpose): (&Trouble, &Purpose),
         now: Timestamp,
     ) -> Vec<Said> {
         let of_all = trouble.is_of_the_connection();
-        let concern = if of_all { Concern::Connection } else { concern };
-        let mut said = match of_all {
-            true => {
-                self.connection_is(false, now);
-                Vec::new()
-            }
-            false => self.answered(now),
-        };
-        let before = self.troubles.get(&concern);
-        let since = before.map_or(now, |(_, trouble)| trouble.since);
-        let is_news = before.is_none_or(|(kind, _)| *kind != trouble.kind);
-        if is_news {
-            let message = trouble.sentence(purpose);
-            let level = match trouble.kind {
-                Kind::Gone | Kind::Conflict => Level::Info,
-                _ => Level::Warn,
-            };
-            let shown = KubernetesTrouble {
-                about: concern.name(),
-                message: message.clone(),
-                since,
-            };
-            self.troubles.insert(concern, (trouble.kind, shown));
-            said.push(Said { level, message });
+        if of_all {
+            self.connection_is(false, now);
         }
-        said
+        let concern = if of_all { Concern::Connection } else { concern };
+        if let Some(known) = self.troubles.get_mut(&concern)
+            && known.kind == trouble.kind
+        {
+            known.calm = None;
+            return Vec::new();
+        }
+        let message = trouble.sentence(purpose);
+        let since = self.troubles.get(&concern).map(|known| known.shown.since);
+        let shown = KubernetesTrouble {
+            about: concern.name(),
+            message: message.clone(),
+            since: since.unwrap_or(now),
+        };
+        let known = Known {
+            kind: trouble.kind,
+            shown,
+            calm: None,
+        };
+        self.troubles.insert(concern, known);
+        let level = match trouble.kind {
+            Kind::Gone | Kind::Conflict => Level::Info,
+            _ => Level::Warn,
+        };
+        vec![Said { level, message }]
     }
 
-    /// Whatever the answer was, there was one.
-    fn answered(&mut self, now: Timestamp) -> Vec<Said> {
-        self.connection_is(true, now);
-        let over = self.troubles.remove(&Concern::Connection);
-        let said = over.map(|_| Said {
+    fn is_calming(&self) -> bool {
+        self.troubles.values().any(|known| known.calm.is_some())
+    }
+
+    /// What has been calm for long enough is over.
+    fn settle(&mut self, at: Instant) -> Vec<Said> {
+        let is_over = |known: &Known| {
+            let calm = known.calm.map(|since| at.saturating_duration_since(since));
+            calm.is_some_and(|calm| calm >= CALM)
+        };
+        let over = self.troubles.extract_if(.., |_, known| is_over(known));
+        let said = over.map(|(concern, _)| Said {
             level: Level::Info,
-            message: "the Kubernetes API answers again".to_owned(),
+            message: match concern {
+                Concern::Connection => "the Kubernetes API answers again".to_owned(),
+                other => format!("Kubernetes: the trouble with {} is over", other.name()),
+            },
         });
-        said.into_iter().collect()
+        said.collect()
     }
 
     fn connection_is(&mut self, connected: bool, now: Timestamp) {
@@ -149,13 +201,13 @@ impl Board {
         Some(KubernetesStatus {
             connected,
             since,
-            troubles: troubles.map(|(_, trouble)| trouble.clone()).collect(),
+            troubles: troubles.map(|known| known.shown.clone()).collect(),
         })
     }
 }
 
 /// The time of day.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -167,14 +219,7 @@ mod tests {
     use super::*;
 
     fn purpose() -> Purpose {
-        Purpose {
-            verb: "get",
-            group: "",
-            resource: "nodes",
-            name: "worker-1".to_owned(),
-            verbs: "get, watch",
-            missing: "nothing",
-        }
+        Purpose::of_node("get", "worker-1")
     }
 
     fn said(said: Vec<Said>) -> Vec<String> {
@@ -183,36 +228,38 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_said_when_it_begins_when_it_changes_and_when_it_is_over() {
+    fn trouble_is_said_when_it_begins_when_it_changes_and_once_it_is_over_for_good() {
         let mut board = Board::default();
-        let at = Timestamp::from_millis;
-        let fail = |board: &mut Board, code: u16, time| {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let time = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        let fail = |board: &mut Board, code: u16, seconds| {
             let trouble = Trouble::of_answer(code, "because", None);
-            said(board.failed(Concern::Labels, &trouble, &purpose(), at(time)))
+            said(board.failed(Concern::Labels, (&trouble, &purpose()), time(seconds)))
         };
-        assert_eq!(
-            fail(&mut board, 403, 1),
-            ["RBAC denies `get nodes worker-1`"]
-        );
+        let denied = ["RBAC denies `get nodes worker-1`"];
+        assert_eq!(fail(&mut board, 403, 1), denied);
         assert_eq!(fail(&mut board, 403, 2), [""; 0]);
-        assert_eq!(
-            fail(&mut board, 401, 3),
-            ["the Kubernetes API does not accept who asks"]
-        );
+        let refused = ["the Kubernetes API does not accept who asks"];
+        assert_eq!(fail(&mut board, 401, 3), refused);
         assert_eq!(fail(&mut board, 401, 4), [""; 0]);
         let status = board.status().unwrap();
-        assert_eq!((status.connected, status.since), (false, at(3)));
+        assert_eq!((status.connected, status.since), (false, time(3)));
         assert_eq!(status.troubles.len(), 2);
-        // The old trouble is still there: that is no news.
+        // It works for a moment: that is too early to say so.
+        board.worked(Concern::Labels, at(10), time(10));
+        assert_eq!(said(board.settle(at(14))), [""; 0]);
+        assert_eq!(fail(&mut board, 401, 14), [""; 0]);
+        assert_eq!(said(board.settle(at(20))).len(), 1);
+        board.worked(Concern::Labels, at(21), time(21));
+        board.worked(Concern::Labels, at(25), time(25));
         assert_eq!(
-            fail(&mut board, 403, 5),
+            said(board.settle(at(26))),
             ["the Kubernetes API answers again"]
         );
-        let over = said(board.worked(Concern::Labels, at(6)));
-        assert_eq!(over, ["Kubernetes: node labels work again"]);
-        assert_eq!(said(board.worked(Concern::Labels, at(7))), [""; 0]);
+        assert!(!board.is_calming());
         let status = board.status().unwrap();
-        assert_eq!((status.connected, status.since), (true, at(5)));
+        assert_eq!((status.connected, status.since), (true, time(21)));
         assert!(status.troubles.is_empty());
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::desk::{Concern, Desk};
 use super::link::{Ask, Link};
 use super::pace::{Pace, chance};
-use super::trouble::Purpose;
+use super::trouble::{Failure, Purpose};
 use super::{Kind, News, Trouble};
 use crate::model::Labels;
 
@@ -18,11 +18,6 @@ use crate::model::Labels;
 const WATCHED: Duration = Duration::from_secs(120);
 /// How much later the server may end it.
 const GRACE: Duration = Duration::from_secs(15);
-/// A watch that has not failed by then works.
-const SETTLED: Duration = Duration::from_secs(2);
-
-/// A try that ended: at what, and why.
-type Failure = (Purpose, Trouble);
 
 /// Tells the labels of this node, and each time that they change.
 pub(super) async fn follow<C>(node: &str, mut link: Link<'_, C>, desk: &Desk<'_>)
@@ -58,52 +53,44 @@ impl Following<'_> {
     where
         C: AsyncFn() -> Result<Client, Trouble>,
     {
-        let reading = self.purpose("get");
-        let fail = |purpose: &Purpose| {
-            let purpose = purpose.clone();
-            |trouble| (purpose, trouble)
+        // A list of one: the version of the node itself may be older than what a server that has just
+        // started remembers, and a watch from there would never begin.
+        let of_node = format!("/api/v1/nodes?fieldSelector=metadata.name%3D{}", self.node);
+        let purpose = Purpose::of_node("list", self.node);
+        let fail = |trouble| (purpose.clone(), trouble);
+        let ask = Ask::get(&of_node).metadata_of_all();
+        let list = link.ask(&ask).await.map_err(fail)?;
+        let Some(node) = list["items"].get(0) else {
+            return Err(fail(Trouble::of_answer(404, "there is none", None)));
         };
-        let ask = Ask::get(format!("/api/v1/nodes/{}", self.node)).metadata_only();
-        let node = link.ask(&ask).await.map_err(fail(&reading))?;
-        self.learn(&node, desk);
-        let version = node["metadata"]["resourceVersion"].as_str();
-        let watching = self.purpose("watch");
+        self.learn(node, desk);
+        let purpose = Purpose::of_node("watch", self.node);
+        let fail = |trouble| (purpose.clone(), trouble);
+        let version = list["metadata"]["resourceVersion"].as_str();
         let ask = Ask::get(format!(
-            "/api/v1/nodes?watch=true&fieldSelector=metadata.name%3D{}&resourceVersion={}&timeoutSeconds={}",
-            self.node,
+            "{of_node}&watch=true&resourceVersion={}&timeoutSeconds={}",
             version.unwrap_or("0"),
             WATCHED.as_secs(),
         ));
         let watch = link.watch(&ask.metadata_only()).await;
-        let mut watch = watch.map_err(fail(&watching))?;
-        let mut patience = SETTLED;
-        loop {
-            let event = match timeout(patience, watch.next()).await {
-                Ok(event) => event.map_err(fail(&watching))?,
-                // Nothing has happened, for a moment or for longer than it should take.
-                Err(_) if patience == SETTLED => Some(Value::Null),
-                Err(_) => None,
+        let mut watch = watch.map_err(fail)?;
+        desk.worked(Concern::Labels);
+        while let Ok(event) = timeout(WATCHED + GRACE, watch.next()).await {
+            let Some(event) = event.map_err(fail)? else {
+                break;
             };
-            let Some(event) = event else { break };
-            if event["type"] == "ERROR" {
-                return Err((watching, refusal(&event["object"])));
-            }
-            self.works(desk);
-            patience = WATCHED + GRACE;
+            let object = &event["object"];
             match event["type"].as_str() {
-                Some("ADDED" | "MODIFIED") => self.learn(&event["object"], desk),
+                Some("ERROR") => return Err(fail(refusal(object))),
+                Some("ADDED" | "MODIFIED") => self.learn(object, desk),
                 // It is asked for again, and if it is not there then, that is said.
                 Some("DELETED") => break,
                 _ => {}
             }
+            self.pace.reset();
         }
-        self.works(desk);
-        Ok(())
-    }
-
-    fn works(&mut self, desk: &Desk<'_>) {
         self.pace.reset();
-        desk.worked(Concern::Labels);
+        Ok(())
     }
 
     fn learn(&mut self, node: &Value, desk: &Desk<'_>) {
@@ -111,17 +98,6 @@ impl Following<'_> {
         if self.known.as_ref() != Some(&labels) {
             self.known = Some(labels.clone());
             desk.tell(News::Labels(labels));
-        }
-    }
-
-    fn purpose(&self, verb: &'static str) -> Purpose {
-        Purpose {
-            verb,
-            group: "",
-            resource: "nodes",
-            name: self.node.to_owned(),
-            verbs: "get, watch",
-            missing: "say what this node is called there, with NODE_NAME or --node-name",
         }
     }
 }

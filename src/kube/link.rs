@@ -19,8 +19,8 @@ use super::{Kind, Trouble};
 
 /// How long an answer may take. (A watch is answered at once, and then goes on.)
 const PATIENCE: Duration = Duration::from_secs(15);
-/// No answer is longer. A node's or an object's metadata is a few kilobytes.
-const LONGEST: usize = 16 << 20;
+/// No answer is longer. An object is some kilobytes, and all of them may come in one answer.
+const LONGEST: usize = 64 << 20;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -46,6 +46,24 @@ impl Ask {
     pub(super) fn metadata_only(self) -> Self {
         Self {
             accept: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            ..self
+        }
+    }
+
+    /// The same of a list.
+    pub(super) fn metadata_of_all(self) -> Self {
+        Self {
+            accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            ..self
+        }
+    }
+
+    /// Says something.
+    pub(super) fn with(self, method: Method, kind: &'static str, body: &Value) -> Self {
+        let body = Some((kind, body.to_string().into_bytes()));
+        Self {
+            method,
+            body,
             ..self
         }
     }

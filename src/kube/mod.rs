@@ -6,32 +6,46 @@
 //!
 //! - `link`: requests, and the connection they go through. `trouble`: what became of them, in words.
 //! - `desk`: what is wrong at the moment, and what of it is news. `pace`: when to try again.
-//! - `labels`: the labels of this node, watched.
+//! - `labels`: the labels of this node, watched. `mirror`: what became of documents, on their objects.
 
 mod desk;
 mod labels;
 mod link;
+mod mirror;
 mod pace;
 mod trouble;
 
+use std::sync::Arc;
+
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::model::Labels;
-use crate::report::{KubernetesStatus, Level};
+use crate::report::{KubernetesStatus, Level, Published};
 
 pub use link::from_environment;
+pub use mirror::Make;
 pub use trouble::{Kind, Trouble};
 
 use desk::Desk;
 use link::Link;
 
 /// What there is to do.
-#[derive(Debug, Clone)]
 pub struct Task {
     /// What this node is called in the cluster.
     pub node: String,
     /// Its labels are wanted.
     pub labels: bool,
+    /// What became of documents is written to their objects.
+    pub mirror: Option<Mirror>,
+}
+
+/// What is written to objects, and which.
+pub struct Mirror {
+    /// What there is to say, as it changes.
+    pub published: watch::Receiver<Arc<Published>>,
+    /// Makes objects that are not there, where that is wanted.
+    pub make: Option<Box<Make>>,
 }
 
 /// What the daemon is told.
@@ -59,7 +73,16 @@ where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let desk = Desk::new(&tell);
-    if task.labels {
-        labels::follow(&task.node, Link::new(&connect), &desk).await;
-    }
+    let follow = async {
+        if task.labels {
+            labels::follow(&task.node, Link::new(&connect), &desk).await;
+        }
+    };
+    let keep = async {
+        if let Some(Mirror { published, make }) = task.mirror {
+            let who = (&*task.node, make.as_deref());
+            mirror::keep(who, Link::new(&connect), &desk, published).await;
+        }
+    };
+    tokio::join!(follow, keep, desk.say_what_is_over());
 }

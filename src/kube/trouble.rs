@@ -57,6 +57,23 @@ pub struct Purpose {
     pub missing: &'static str,
 }
 
+/// A try that ended: at what, and why.
+pub(super) type Failure = (Purpose, Trouble);
+
+impl Purpose {
+    /// For a node.
+    pub(super) fn of_node(verb: &'static str, name: &str) -> Self {
+        Self {
+            verb,
+            group: "",
+            resource: "nodes",
+            name: name.to_owned(),
+            verbs: "get, list, watch",
+            missing: "say what this node is called there, with NODE_NAME or --node-name",
+        }
+    }
+}
+
 impl Trouble {
     /// What somebody said about a kind of thing.
     pub fn new(kind: Kind, said: impl Into<String>) -> Self {
@@ -150,20 +167,13 @@ mod tests {
 
     #[test]
     fn every_answer_has_a_kind_and_a_sentence_that_says_what_to_do() {
-        let purpose = Purpose {
-            verb: "get",
-            group: "",
-            resource: "nodes",
-            name: "worker-1".to_owned(),
-            verbs: "get, watch",
-            missing: "say what this node is called there, with --node-name",
-        };
+        let purpose = Purpose::of_node("get", "worker-1");
         for (code, kind, part) in [
             (401, Kind::Unauthorized, "read again before each try"),
             (
                 403,
                 Kind::Forbidden,
-                "{apiGroups: [\"\"], resources: [nodes], verbs: [get, watch]}",
+                "{apiGroups: [\"\"], resources: [nodes], verbs: [get, list, watch]}",
             ),
             (404, Kind::NotFound, "no nodes worker-1 (404): say what"),
             (409, Kind::Conflict, "(409)"),

@@ -324,7 +324,7 @@ pub struct KubernetesStatus {
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesTrouble {
     /// What it keeps from working, such as `node labels`.
-    pub about: &'static str,
+    pub about: String,
     /// What, why, and what to do.
     pub message: String,
     /// Since when.

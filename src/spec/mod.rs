@@ -19,6 +19,7 @@ mod given;
 pub mod health;
 pub mod ibm;
 pub mod native;
+mod raw;
 pub mod render;
 pub mod selector;
 pub mod target;
@@ -31,6 +32,7 @@ pub(crate) use gateway_override::other_gateways;
 pub use gateway_override::{
     OverrideSpots, ValidOverride, idle_overrides, take_ambiguous_overrides,
 };
+pub use raw::spec_of;
 pub use render::render;
 pub(crate) use words::{did_you_mean, nearest};
 

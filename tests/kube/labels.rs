@@ -11,8 +11,7 @@ use srsync::report::KubernetesStatus;
 
 use super::api::{Answer, Api, status};
 
-const GET: &str = "GET /api/v1/nodes/worker-1";
-const WATCH: &str = "GET /api/v1/nodes?watch=true&fieldSelector=metadata.name%3Dworker-1";
+const LIST: &str = "GET /api/v1/nodes?fieldSelector=metadata.name%3Dworker-1";
 
 /// What was told: labels as `role=egress`, sentences as they are, and how it stands now.
 #[derive(Default)]
@@ -28,6 +27,7 @@ async fn follow(api: &Api, enough: impl Fn(&Told) -> bool) -> Told {
     let task = Task {
         node: "worker-1".to_owned(),
         labels: true,
+        mirror: None,
     };
     let tell = |news| {
         let mut told = told.borrow_mut();
@@ -67,6 +67,11 @@ fn text(labels: &Labels) -> String {
     pairs.join(",")
 }
 
+/// A list of just that node. What it is a list of may be newer than all that is in it.
+fn nodes(role: &str) -> Value {
+    json!({"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "99"}, "items": [node(role)]})
+}
+
 fn node(role: &str) -> Value {
     json!({
         "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
@@ -77,32 +82,32 @@ fn node(role: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn labels_are_told_at_first_and_whenever_they_change() {
     let api = Api::default();
-    api.json(200, node("egress"));
+    api.json(200, nodes("egress"));
     let events = api.stream();
     events.event("MODIFIED", node("egress"));
     events.event("BOOKMARK", json!({"metadata": {"resourceVersion": "8"}}));
     events.event("MODIFIED", node("ingress"));
-    api.json(200, node("ingress"));
+    api.json(200, nodes("ingress"));
     let told = follow(&api, |told| told.labels.len() == 2).await;
     assert_eq!(told.labels, ["role=egress", "role=ingress"]);
     assert_eq!(told.said, [""; 0]);
     let standing = told.standing.unwrap();
     assert!(standing.connected && standing.troubles.is_empty());
     let came = api.came();
-    assert_eq!(came[0].line, GET);
-    assert!(came[1].line.starts_with(WATCH), "{}", came[1].line);
-    assert!(came[1].line.contains("&resourceVersion=7&"));
+    assert_eq!(came[0].line, LIST);
+    let watch = format!("{LIST}&watch=true&resourceVersion=99&");
+    assert!(came[1].line.starts_with(&watch), "{}", came[1].line);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_or_falls_silent_is_begun_anew_from_what_is_there_then() {
     let api = Api::default();
-    api.json(200, node("a"));
+    api.json(200, nodes("a"));
     drop(api.stream());
-    api.json(200, node("b"));
+    api.json(200, nodes("b"));
     // This one is cut off without a word.
     let silent = api.stream();
-    api.json(200, node("c"));
+    api.json(200, nodes("c"));
     let told = follow(&api, |told| told.labels.len() == 3).await;
     assert_eq!(told.labels, ["role=a", "role=b", "role=c"]);
     assert_eq!(told.said, [""; 0]);
@@ -114,23 +119,23 @@ async fn fails(answer: impl Fn() -> Answer, begins: &str) {
     for worked_before in [false, true] {
         let api = Api::default();
         if worked_before {
-            api.json(200, node("egress"));
+            api.json(200, nodes("egress"));
             drop(api.stream());
         }
         for _ in 0..4 {
             api.then(answer());
         }
-        api.json(200, node("ingress"));
+        api.json(200, nodes("ingress"));
         let events = api.stream();
         let told = follow(&api, |told| {
-            told.labels.last().is_some_and(|l| l == "role=ingress")
+            !told.said.is_empty() && told.labels.last().is_some_and(|l| l == "role=ingress")
         })
         .await;
         assert_eq!(told.said.len(), 2, "{:?}", told.said);
         assert!(told.said[0].starts_with(begins), "{}", told.said[0]);
         let over = [
             "the Kubernetes API answers again",
-            "Kubernetes: node labels work again",
+            "Kubernetes: the trouble with node labels is over",
         ];
         assert!(over.contains(&&*told.said[1]), "{}", told.said[1]);
         let standing = told.standing.unwrap();
@@ -149,8 +154,8 @@ async fn fails(answer: impl Fn() -> Answer, begins: &str) {
 #[tokio::test(start_paused = true)]
 async fn every_trouble_is_said_once_when_it_begins_and_once_when_it_is_over() {
     let refused = |code: u16| move || Answer::Json(code, status(code, "because"));
-    let denied = "RBAC denies `get nodes worker-1` (403): because. The ClusterRole of srsync needs the rule \
-                  {apiGroups: [\"\"], resources: [nodes], verbs: [get, watch]}";
+    let denied = "RBAC denies `list nodes worker-1` (403): because. The ClusterRole of srsync needs the rule \
+                  {apiGroups: [\"\"], resources: [nodes], verbs: [get, list, watch]}";
     fails(refused(403), denied).await;
     let missing = "the cluster has no nodes worker-1 (404): say what this node is called there";
     fails(refused(404), missing).await;
@@ -162,7 +167,7 @@ async fn every_trouble_is_said_once_when_it_begins_and_once_when_it_is_over() {
     .await;
     fails(
         refused(500),
-        "the Kubernetes API failed at `get nodes worker-1`: because",
+        "the Kubernetes API failed at `list nodes worker-1`: because",
     )
     .await;
     fails(refused(503), "the Kubernetes API failed").await;
@@ -177,9 +182,9 @@ async fn every_trouble_is_said_once_when_it_begins_and_once_when_it_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_has_expired_is_read_again_before_anybody_hears_of_it() {
     let api = Api::default();
-    api.json(200, node("a"));
+    api.json(200, nodes("a"));
     drop(api.stream());
-    api.refuses(401, "Unauthorized").json(200, node("b"));
+    api.refuses(401, "Unauthorized").json(200, nodes("b"));
     let told = follow(&api, |told| told.labels.len() == 2).await;
     assert_eq!(told.said, [""; 0]);
     assert_eq!(api.connections(), 2);
@@ -191,7 +196,7 @@ async fn a_token_that_is_not_accepted_at_all_is_said_once() {
     for _ in 0..5 {
         api.refuses(401, "Unauthorized");
     }
-    api.json(200, node("a"));
+    api.json(200, nodes("a"));
     let events = api.stream();
     let told = follow(&api, |told| !told.labels.is_empty()).await;
     assert_eq!(told.said.len(), 2, "{:?}", told.said);
@@ -205,12 +210,12 @@ async fn a_token_that_is_not_accepted_at_all_is_said_once() {
 async fn a_watch_whose_beginning_is_forgotten_begins_anew_and_loses_no_change() {
     let expired = status(410, "too old resource version");
     let in_stream = Api::default();
-    in_stream.json(200, node("a"));
+    in_stream.json(200, nodes("a"));
     in_stream.stream().event("ERROR", expired.clone());
     let at_once = Api::default();
-    at_once.json(200, node("a")).json(410, expired);
+    at_once.json(200, nodes("a")).json(410, expired);
     for api in [in_stream, at_once] {
-        api.json(200, node("b"));
+        api.json(200, nodes("b"));
         let events = api.stream();
         let told = follow(&api, |told| told.labels.len() == 2).await;
         assert_eq!(told.labels, ["role=a", "role=b"]);
@@ -223,9 +228,9 @@ async fn a_watch_whose_beginning_is_forgotten_begins_anew_and_loses_no_change() 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_amid_a_watch_is_said_and_made_again() {
     let api = Api::default();
-    api.json(200, node("a"));
+    api.json(200, nodes("a"));
     api.stream().breaks();
-    api.json(200, node("b"));
+    api.json(200, nodes("b"));
     let events = api.stream();
     let told = follow(&api, |told| told.labels.len() == 2).await;
     assert_eq!(told.said.len(), 2, "{:?}", told.said);
@@ -239,7 +244,7 @@ async fn whoever_may_read_but_not_watch_hears_that_once_and_has_the_labels() {
     let api = Api::default();
     for tried in 0..200 {
         let role = if tried < 2 { "a" } else { "b" };
-        api.json(200, node(role)).refuses(403, "no watch");
+        api.json(200, nodes(role)).refuses(403, "no watch");
     }
     let told = follow(&api, |told| told.labels.len() == 2).await;
     assert_eq!(told.labels, ["role=a", "role=b"]);
@@ -251,7 +256,7 @@ async fn whoever_may_read_but_not_watch_hears_that_once_and_has_the_labels() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_time_gets_it() {
     let api = Api::default();
-    api.then(Answer::Later(429, 120)).json(200, node("a"));
+    api.then(Answer::Later(429, 120)).json(200, nodes("a"));
     let events = api.stream();
     follow(&api, |told| !told.labels.is_empty()).await;
     let came = api.came();
@@ -263,10 +268,13 @@ async fn a_server_that_asks_for_time_gets_it() {
 #[tokio::test(start_paused = true)]
 async fn labels_of_a_node_that_was_deleted_stay_as_they_were() {
     let api = Api::default();
-    api.json(200, node("a"));
+    api.json(200, nodes("a"));
     api.stream().event("DELETED", node("a"));
     for _ in 0..200 {
-        api.refuses(404, "nodes \"worker-1\" not found");
+        api.json(
+            200,
+            json!({"metadata": {"resourceVersion": "99"}, "items": []}),
+        );
     }
     let told = follow(&api, |told| !told.said.is_empty()).await;
     assert_eq!(told.labels, ["role=a"]);

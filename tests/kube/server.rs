@@ -128,7 +128,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     state.lock().unwrap().requests += 1;
     let answered = match request.contains("watch=true") {
         true => watch(stream, &request, state),
-        false => answer(stream, &node(&state.lock().unwrap())),
+        false => answer(stream, &nodes(&state.lock().unwrap())),
     };
     // Whoever asked may have gone.
     drop(answered);
@@ -159,6 +159,11 @@ fn watch(mut stream: TcpStream, request: &str, state: &Mutex<State>) -> std::io:
             )?;
         }
     }
+}
+
+fn nodes(state: &State) -> Value {
+    let version = state.version.to_string();
+    json!({"metadata": {"resourceVersion": version}, "items": [node(state)]})
 }
 
 fn node(state: &State) -> Value {

@@ -1,0 +1,68 @@
+//! What became of documents, on the objects of the same group, kind and name.
+//!
+//! Owns when something is written: after a change, once it has been quiet for a moment, and only what is
+//! different from what is there; now and then everything is looked at, for objects that are new, for what
+//! somebody else has changed, and for nodes that are gone. Must not touch the spec or the metadata of an
+//! object that is there.
+//!
+//! - `entry`: report → what there is to say. `shape`: how each group says it. Both pure.
+//! - `group`: the objects of one group, and when to write. `write`: writing.
+
+mod entry;
+mod group;
+mod shape;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Trouble;
+use super::desk::Desk;
+use super::link::Link;
+use super::pace::chance;
+use crate::model::{Dialect, DocumentId};
+use crate::report::Published;
+
+use group::Group;
+
+/// Makes the spec of an object from the file of its document.
+pub type Make = dyn Fn(&Published, &DocumentId) -> Option<Value> + Send;
+
+/// How long changes are collected: a gateway that fails over moves many documents.
+const COLLECTED: Duration = Duration::from_secs(1);
+
+const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::DigitalOcean, Dialect::Ibm];
+
+/// Keeps objects as they should be until the daemon ends.
+pub(super) async fn keep<C>(
+    (node, make): (&str, Option<&Make>),
+    mut link: Link<'_, C>,
+    desk: &Desk<'_>,
+    mut published: watch::Receiver<Arc<Published>>,
+) where
+    C: AsyncFn() -> Result<Client, Trouble>,
+{
+    let mut groups = DIALECTS.map(|dialect| Group::new(dialect, node));
+    loop {
+        let now = published.borrow_and_update().clone();
+        if let Some(wanted) = entry::wanted(&now) {
+            for group in &mut groups {
+                let spec = |id: &DocumentId| make.and_then(|make| make(&now, id));
+                group.keep(&wanted, &spec, &mut link, desk).await;
+            }
+        }
+        let next = groups.iter().filter_map(Group::next).min();
+        let next = next.unwrap_or_else(|| Instant::now() + group::LOOK);
+        if let Ok(changed) = timeout_at(next, published.changed()).await {
+            if changed.is_err() {
+                return;
+            }
+            sleep(COLLECTED.mul_f64(0.5 + chance())).await;
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! How the status of an object looks in each of the three groups, and what each node writes of it. Pure.
+//!
+//! - Native: a list with an entry for each node, which only that node writes (server-side apply, a field
+//!   manager for each), and a summary, which whoever has just written computes from all entries.
+//! - DigitalOcean's status is free-form: `nodes` has for each node the list that its users know
+//!   (`destination`, `gateway`, `status`), and there is the same summary. It has no status subresource.
+//! - IBM's `nodeStatus` is a list that can only be written as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::entry::Entry;
+use crate::model::{Dialect, Timestamp};
+
+/// So many gateways are named in a summary.
+const GATEWAYS: usize = 3;
+
+/// Where the objects of a group are.
+pub(super) struct Place {
+    pub(super) group: &'static str,
+    pub(super) path: &'static str,
+    /// What is behind the name of an object to write its status.
+    pub(super) status: &'static str,
+    /// The resource that is written, as RBAC calls it.
+    pub(super) written: &'static str,
+}
+
+/// Where the objects of a dialect are.
+pub(super) fn place(dialect: Dialect) -> Place {
+    match dialect {
+        Dialect::Native => Place {
+            group: "srsync.dev",
+            path: "/apis/srsync.dev/v1alpha1/staticroutes",
+            status: "/status",
+            written: "staticroutes/status",
+        },
+        Dialect::DigitalOcean => Place {
+            group: "networking.digitalocean.com",
+            path: "/apis/networking.digitalocean.com/v1/staticroutes",
+            status: "",
+            written: "staticroutes",
+        },
+        Dialect::Ibm => Place {
+            group: "static-route.ibm.com",
+            path: "/apis/static-route.ibm.com/v1/staticroutes",
+            status: "/status",
+            written: "staticroutes/status",
+        },
+    }
+}
+
+/// The entry of a node in an object, if it has one.
+pub(super) fn entry_of<'a>(dialect: Dialect, object: &'a Value, node: &str) -> Option<&'a Value> {
+    let status = &object["status"];
+    match dialect {
+        Dialect::Native => listed(status, "nodes", "node", node),
+        Dialect::DigitalOcean => status["nodes"].get(node),
+        Dialect::Ibm => listed(status, "nodeStatus", "hostname", node),
+    }
+}
+
+fn listed<'a>(status: &'a Value, list: &str, key: &str, node: &str) -> Option<&'a Value> {
+    let mut entries = status[list].as_array()?.iter();
+    entries.find(|entry| entry[key] == node)
+}
+
+/// The names of all nodes that have an entry.
+pub(super) fn nodes(dialect: Dialect, object: &Value) -> BTreeSet<String> {
+    let status = &object["status"];
+    let names = |list: &str, key: &str| -> BTreeSet<String> {
+        let entries = status[list].as_array().into_iter().flatten();
+        let names = entries.filter_map(|entry| entry[key].as_str());
+        names.map(str::to_owned).collect()
+    };
+    match dialect {
+        Dialect::Native => names("nodes", "node"),
+        Dialect::DigitalOcean => {
+            let entries = status["nodes"].as_object();
+            entries.into_iter().flat_map(Map::keys).cloned().collect()
+        }
+        Dialect::Ibm => names("nodeStatus", "hostname"),
+    }
+}
+
+/// The entry as the object should have it; `before` is the one it has. An entry that means the same has
+/// the same age.
+pub(super) fn wanted_entry(
+    (dialect, object): (Dialect, &Value),
+    (node, entry): (&str, &Entry),
+    now: Timestamp,
+) -> Value {
+    match dialect {
+        Dialect::Native => {
+            let mut wanted = native(node, entry);
+            if let Some(generation) = object["metadata"]["generation"].as_u64() {
+                wanted["observedGeneration"] = json!(generation);
+            }
+            let before = entry_of(dialect, object, node);
+            let age = before.filter(|before| means(before) == means(&wanted));
+            wanted["since"] = match age {
+                Some(before) => before["since"].clone(),
+                None => json!(now.to_string()),
+            };
+            wanted
+        }
+        Dialect::DigitalOcean => digitalocean(entry),
+        Dialect::Ibm => ibm(node, entry, &object["spec"]),
+    }
+}
+
+/// An entry without what tells nothing of the routes.
+fn means(entry: &Value) -> Value {
+    let mut entry = entry.clone();
+    if let Some(fields) = entry.as_object_mut() {
+        fields.remove("since");
+        fields.remove("observedGeneration");
+    }
+    entry
+}
+
+fn native(node: &str, entry: &Entry) -> Value {
+    let problems = entry.problems.iter().map(|problem| {
+        json!({
+            "prefix": problem.prefix.to_string(),
+            "state": problem.state.name(),
+            "reason": problem.reason,
+        })
+    });
+    let gateways: Vec<String> = entry.gateways.iter().map(ToString::to_string).collect();
+    let mut fields = json!({
+        "node": node,
+        "ready": entry.is_ready(),
+        "state": entry.state.name(),
+        "routes": entry.routes,
+        "installed": entry.installed,
+        "problems": problems.collect::<Vec<_>>(),
+    });
+    for (field, text) in [
+        ("gateway", few(&gateways)),
+        ("reason", entry.reason().to_owned()),
+    ] {
+        if !text.is_empty() {
+            fields[field] = json!(text);
+        }
+    }
+    fields
+}
+
+/// What is not in place comes first, so that whoever reads only some of it reads that.
+fn digitalocean(entry: &Entry) -> Value {
+    let bad = entry.problems.iter().map(|problem| {
+        let destination = problem.prefix.to_string();
+        json!({"destination": destination, "status": "NotReady", "reason": problem.reason})
+    });
+    let good = entry.good.iter().map(|(prefix, gateway)| {
+        let gateway = gateway.map_or(String::new(), |gateway| gateway.to_string());
+        json!({"destination": prefix.to_string(), "gateway": gateway, "status": "Ready"})
+    });
+    bad.chain(good).take(entry.problems.len().max(10)).collect()
+}
+
+/// The spec as it is carried out here, and what is wrong with that.
+fn ibm(node: &str, entry: &Entry, spec: &Value) -> Value {
+    let mut state = spec.clone();
+    if let (Some(gateway), Some(fields)) = (entry.gateways.first(), state.as_object_mut()) {
+        fields.insert("gateway".to_owned(), json!(gateway.to_string()));
+    }
+    json!({"hostname": node, "state": state, "error": entry.reason()})
+}
+
+/// The list of entries with another one for a node, or without one, and the field that it is in.
+pub(super) fn list_with(
+    dialect: Dialect,
+    object: &Value,
+    node: &str,
+    entry: Option<Value>,
+) -> (&'static str, Vec<Value>) {
+    let (field, key) = match dialect {
+        Dialect::Ibm => ("nodeStatus", "hostname"),
+        Dialect::Native | Dialect::DigitalOcean => ("nodes", "node"),
+    };
+    let entries = object["status"][field].as_array();
+    let mut list: Vec<Value> = entries.cloned().unwrap_or_default();
+    list.retain(|entry| entry[key] != node);
+    list.extend(entry);
+    list.sort_by(|a, b| a[key].as_str().cmp(&b[key].as_str()));
+    (field, list)
+}
+
+/// What all entries of an object come to, by field; nothing where the group has no such fields.
+pub(super) fn summary(dialect: Dialect, object: &Value) -> BTreeMap<&'static str, Value> {
+    let status = &object["status"];
+    match dialect {
+        Dialect::Native => native_summary(status["nodes"].as_array().map_or(&[], Vec::as_slice)),
+        Dialect::DigitalOcean => {
+            let nodes = status["nodes"].as_object();
+            let is_ready = |list: &Value| {
+                let mut routes = list.as_array().into_iter().flatten();
+                routes.all(|route| route["status"] == "Ready")
+            };
+            let ready = nodes
+                .into_iter()
+                .flat_map(Map::values)
+                .filter(|list| is_ready(list));
+            let ready = format!("{}/{}", ready.count(), nodes.map_or(0, Map::len));
+            BTreeMap::from([("summary", json!(format!("{ready} nodes ready")))])
+        }
+        Dialect::Ibm => BTreeMap::new(),
+    }
+}
+
+fn native_summary(entries: &[Value]) -> BTreeMap<&'static str, Value> {
+    let ready = entries.iter().filter(|entry| entry["ready"] == true);
+    let ready = format!("{}/{}", ready.count(), entries.len());
+    let routes = entries.iter().filter_map(|entry| entry["routes"].as_u64());
+    let gateways: BTreeSet<&str> = entries
+        .iter()
+        .filter_map(|entry| entry["gateway"].as_str())
+        .flat_map(|gateways| gateways.split(", "))
+        .filter(|gateway| !gateway.is_empty() && *gateway != MORE)
+        .collect();
+    let gateways: Vec<String> = gateways.into_iter().map(str::to_owned).collect();
+    // In the order of names, so that it does not depend on who wrote first.
+    let mut troubled: Vec<&Value> = entries
+        .iter()
+        .filter(|entry| entry["ready"] != true)
+        .collect();
+    troubled.sort_by_key(|entry| entry["node"].as_str());
+    let reason = troubled.first().and_then(|entry| entry["reason"].as_str());
+    BTreeMap::from([
+        ("summary", json!(format!("{ready} nodes ready"))),
+        ("ready", json!(ready)),
+        ("routes", json!(routes.max().unwrap_or(0))),
+        ("gateway", json!(nonempty(&few(&gateways)))),
+        ("reason", json!(reason.and_then(nonempty))),
+    ])
+}
+
+/// A text that is empty is no text: some servers take it for null, which is of another type.
+fn nonempty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// What stands for the others in a list that is too long.
+const MORE: &str = "…";
+
+fn few(names: &[String]) -> String {
+    let mut few: Vec<&str> = names.iter().take(GATEWAYS).map(String::as_str).collect();
+    if names.len() > GATEWAYS {
+        few.push(MORE);
+    }
+    few.join(", ")
+}
+
+/// Who is asked to be there: the next node by name, so that each has one that looks after it.
+pub(super) fn next_of<'a>(nodes: &'a BTreeSet<String>, node: &str) -> Option<&'a str> {
+    let after = nodes.iter().find(|name| name.as_str() > node);
+    let next = after.or_else(|| nodes.first()).map(String::as_str);
+    next.filter(|next| *next != node)
+}
+
+/// The name under which a node writes: no longer than the API takes.
+pub(super) fn manager(node: &str) -> String {
+    format!("srsync-{node}").chars().take(128).collect()
+}
