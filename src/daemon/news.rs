@@ -83,9 +83,16 @@ fn news(report: &Report<'_>, changed: &Changed<'_>, culprits: &Culprits) -> News
 fn level(changed: &Changed<'_>) -> Level {
     match changed.kind {
         HappeningKind::RouteRestored => Level::Warn,
+        HappeningKind::RouteState if waits_for_labels(changed) => Level::Info,
         HappeningKind::RouteState if changed.view.is_problem() => Level::Warn,
         _ => Level::Info,
     }
+}
+
+/// So it is at each start, for a moment; if it lasts, the trouble behind it is a warning.
+fn waits_for_labels(changed: &Changed<'_>) -> bool {
+    let reason = changed.view.reason;
+    reason.is_some_and(|reason| reason.code == ReasonCode::LabelsUnknown)
 }
 
 /// The numbers, by document, by what happened, and by state.

@@ -205,22 +205,17 @@ fn json(text: &[u8]) -> Result<Value, Trouble> {
     parsed.map_err(|error| Trouble::new(Kind::Server, format!("its answer is no JSON: {error}")))
 }
 
-/// What the body of a refusal says: a `Status`, or whatever a proxy writes.
+/// What the body of a refusal says, on one line: a `Status`, or whatever a proxy writes.
 fn reason(code: u16, body: &[u8]) -> String {
     let status: Option<Value> = serde_json::from_slice(body).ok();
     let message = status
         .as_ref()
         .and_then(|status| status["message"].as_str());
-    match message {
-        Some(message) if !message.is_empty() => message.to_owned(),
-        _ => {
-            let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
-            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            match text.is_empty() {
-                true => format!("status {code}"),
-                false => text,
-            }
-        }
+    let text = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.is_empty() {
+        true => format!("status {code}"),
+        false => words.join(" ").chars().take(1000).collect(),
     }
 }
 
@@ -270,6 +265,7 @@ mod tests {
         assert_eq!(reason(403, status), "nodes \"a\" is forbidden");
         assert_eq!(reason(502, b"<html>\n bad gateway"), "<html> bad gateway");
         assert_eq!(reason(500, b""), "status 500");
+        assert_eq!(reason(500, &[b'x'; 5000]).len(), 1000);
     }
 
     #[test]

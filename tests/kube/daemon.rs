@@ -157,3 +157,23 @@ fn a_command_that_asks_nobody_leaves_alone_what_hangs_on_labels() {
         assert_eq!(server.requests(), 0);
     });
 }
+
+#[test]
+fn what_is_asked_of_kubernetes_changes_with_a_restart_and_not_before() {
+    on_a_node(json!({"role": "egress"}), |srsync, _| {
+        srsync.file(
+            ".config",
+            "node: {name: worker-1}\nkube: {nodeLabels: true}\n",
+        );
+        let daemon = Daemon::start(srsync, "");
+        wait_for(&[EGRESS, ALL]);
+        srsync.file(".config", "node: {name: worker-2}\n");
+        daemon.signal(nix::sys::signal::Signal::SIGHUP);
+        let said = "kube, node.name changed: that takes a restart of the daemon";
+        wait_until("that was said", || {
+            daemon.messages("reloaded").iter().any(|m| m == said)
+        });
+        assert_eq!(ours(), [EGRESS, ALL]);
+        assert_eq!(daemon.status()["node"], "worker-1");
+    });
+}

@@ -264,3 +264,98 @@ pub(super) fn next_of<'a>(nodes: &'a BTreeSet<String>, node: &str) -> Option<&'a
 pub(super) fn manager(node: &str) -> String {
     format!("srsync-{node}").chars().take(128).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::State;
+
+    fn entry() -> Entry {
+        Entry {
+            state: State::Installed,
+            routes: 2,
+            installed: 2,
+            gateways: BTreeSet::from([[10, 0, 0, 1].into()]),
+            problems: Vec::new(),
+            good: Vec::new(),
+        }
+    }
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_millis(second * 1000)
+    }
+
+    #[test]
+    fn an_entry_is_as_old_as_its_meaning() {
+        let wanted = |object: &Value, entry: &Entry, second| {
+            let about = (Dialect::Native, object);
+            wanted_entry(about, ("worker-1", entry), at(second))
+        };
+        let first = wanted(&json!({}), &entry(), 1);
+        assert_eq!(first["since"], "1970-01-01T00:00:01.000Z");
+        assert_eq!(first.get("reason"), None);
+        // Another generation of the object is written, but it is no other state.
+        let object = json!({"metadata": {"generation": 4}, "status": {"nodes": [first]}});
+        let second = wanted(&object, &entry(), 2);
+        assert_eq!(second["since"], first["since"]);
+        assert_eq!(second["observedGeneration"], 4);
+        let mut worse = entry();
+        worse.installed = 1;
+        let third = wanted(&object, &worse, 3);
+        assert_eq!(third["since"], "1970-01-01T00:00:03.000Z");
+    }
+
+    #[test]
+    fn a_summary_does_not_depend_on_who_wrote_first() {
+        let node = |name: &str, ready: bool, gateway: &str, reason: &str| json!({"node": name, "ready": ready, "routes": 7, "gateway": gateway, "reason": reason});
+        let mut nodes = vec![
+            node("b", false, "10.0.0.2", "of b"),
+            node("a", false, "10.0.0.1", "of a"),
+            node("c", true, "10.0.0.2, 10.0.0.3, 10.0.0.4, …", ""),
+        ];
+        let of = |nodes: &[Value]| {
+            let object = json!({"status": {"nodes": nodes}});
+            json!(summary(Dialect::Native, &object))
+        };
+        let one = of(&nodes);
+        let wanted = json!({
+            "summary": "1/3 nodes ready", "ready": "1/3", "routes": 7, "reason": "of a",
+            "gateway": "10.0.0.1, 10.0.0.2, 10.0.0.3, …",
+        });
+        assert_eq!(one, wanted);
+        nodes.reverse();
+        assert_eq!(of(&nodes), one);
+        // Nothing to say is no text, and not an empty one.
+        assert_eq!(of(&[])["reason"], Value::Null);
+        assert_eq!(of(&[])["ready"], "0/0");
+    }
+
+    #[test]
+    fn the_next_by_name_is_asked_for_and_after_the_last_the_first() {
+        let nodes = BTreeSet::from(["a", "b", "d"].map(str::to_owned));
+        assert_eq!(next_of(&nodes, "a"), Some("b"));
+        assert_eq!(next_of(&nodes, "d"), Some("a"));
+        // Who has no entry himself looks after others all the same.
+        assert_eq!(next_of(&nodes, "c"), Some("d"));
+        let alone = BTreeSet::from(["a".to_owned()]);
+        assert_eq!(next_of(&alone, "a"), None);
+        assert_eq!(next_of(&BTreeSet::new(), "a"), None);
+    }
+
+    #[test]
+    fn what_is_not_ready_comes_first_in_a_list_of_digitalocean() {
+        let mut many = entry();
+        let prefix = |n: u8| crate::model::Prefix::host([10, 0, 0, n].into());
+        many.good = (0..10).map(|n| (prefix(n), None)).collect();
+        many.problems = vec![super::super::entry::Problem {
+            prefix: prefix(99),
+            state: State::Failed,
+            reason: "why".to_owned(),
+        }];
+        let list = digitalocean(&many);
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), 10);
+        let wanted = json!({"destination": "10.0.0.99/32", "status": "NotReady", "reason": "why"});
+        assert_eq!(list[0], wanted);
+    }
+}
