@@ -54,7 +54,7 @@ fn published(documents: &str, node: &str) -> Published {
     let (policy, labels) = (Policy::default(), Labels::default());
     let inputs = Inputs {
         steering: Steering::NONE,
-        objects: false,
+        objects: None,
         documents: &loaded.documents,
         policy: &policy,
         labels: &labels,
@@ -84,7 +84,7 @@ fn published(documents: &str, node: &str) -> Published {
         pass: Arc::new(Pass {
             plan,
             outcome: None,
-            without_objects: None,
+            refused_objects: Vec::new(),
             links: observed.links,
         }),
         running: Arc::new(Running {
