@@ -15,6 +15,7 @@ mod support;
 mod kube {
     mod api;
     mod daemon;
+    mod events;
     mod labels;
     mod mirror;
     mod server;

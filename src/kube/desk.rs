@@ -21,6 +21,8 @@ pub(super) enum Concern {
     Labels,
     /// What became of documents, on the objects of this group.
     Mirror(&'static str),
+    /// Events.
+    Events,
 }
 
 impl Concern {
@@ -28,6 +30,7 @@ impl Concern {
         match self {
             Self::Connection => "connection".to_owned(),
             Self::Labels => "node labels".to_owned(),
+            Self::Events => "events".to_owned(),
             Self::Mirror(group) => format!("status of staticroutes.{group}"),
         }
     }

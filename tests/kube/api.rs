@@ -43,6 +43,9 @@ pub struct Came {
 pub struct Api {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     came: Arc<Mutex<Vec<Came>>>,
+    /// What it is to say to those who write Events, and what they wrote.
+    to_events: Arc<Mutex<VecDeque<u16>>>,
+    events: Arc<Mutex<Vec<Came>>>,
     connections: Arc<Mutex<usize>>,
     last: Arc<Mutex<Option<Value>>>,
 }
@@ -71,6 +74,17 @@ impl Api {
         Events(sender)
     }
 
+    /// Answers the next Event with this status. Without that they are all taken; none of them is in `came`.
+    pub fn answers_event(&self, code: u16) -> &Self {
+        self.to_events.lock().unwrap().push_back(code);
+        self
+    }
+
+    /// The Events that were written until now, or were to be.
+    pub fn events(&self) -> Vec<Came> {
+        self.events.lock().unwrap().clone()
+    }
+
     /// What it was asked until now.
     pub fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
@@ -93,12 +107,24 @@ impl Api {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let kind = head.headers.get("content-type");
-        self.came.lock().unwrap().push(Came {
+        let came = Came {
             line: format!("{} {}", head.method, head.uri),
             kind: kind.map_or(String::new(), |kind| kind.to_str().unwrap().to_owned()),
             body: serde_json::from_slice(&body).unwrap_or_default(),
             at: Instant::now(),
-        });
+        };
+        if head.uri.path().contains("/events") {
+            let object = came.body.clone();
+            self.events.lock().unwrap().push(came);
+            let refused = self.to_events.lock().unwrap().pop_front();
+            let (code, object) = match refused {
+                Some(code) => (code, status(code, "no")),
+                None => (201, object),
+            };
+            let response = Response::builder().status(code);
+            return Ok(response.body(Sent::Once(Some(object))).unwrap());
+        }
+        self.came.lock().unwrap().push(came);
         let next = self.answers.lock().unwrap().pop_front();
         let response = |code: u16| Response::builder().status(code);
         let (response, body) = match next {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::api::{Api, status};
 
-const NATIVE: &str = "\
+pub const NATIVE: &str = "\
 apiVersion: srsync.dev/v1alpha1
 kind: StaticRoute
 metadata: {name: office}
@@ -34,7 +34,7 @@ metadata: {name: office}
 spec: {subnet: 192.0.2.0/24}
 ";
 /// One of the two is in place.
-const NODE: &str = "\
+pub const NODE: &str = "\
 links:
 - {name: eth1, index: 3, addresses: [10.116.0.3/24]}
 routes:
@@ -45,7 +45,7 @@ routes:
 ";
 
 /// A daemon after a pass over these documents on that node.
-fn published(documents: &str, node: &str) -> Published {
+pub fn published(documents: &str, node: &str) -> Published {
     let names = Names::default();
     let loaded = load(&[PathArg::Stdin], &mut documents.as_bytes(), &names);
     assert!(loaded.is_complete(), "{:?}", loaded.diagnostics);
@@ -102,11 +102,11 @@ fn object(api_version: &str, version: u64, spec: Value, status: Value) -> Value 
     })
 }
 
-fn native(version: u64, status: Value) -> Value {
+pub fn native(version: u64, status: Value) -> Value {
     object("srsync.dev/v1alpha1", version, json!({}), status)
 }
 
-fn list(objects: &[Value]) -> Value {
+pub fn list(objects: &[Value]) -> Value {
     json!({"kind": "List", "items": objects})
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::{DocumentId, Prefix, State};
+use crate::plan::ReasonCode;
 use crate::report::{Published, Report, RowView};
 
 /// So many routes of a document are shown one by one, however many it has.
@@ -31,7 +32,17 @@ pub(super) struct Entry {
 pub(super) struct Problem {
     pub(super) prefix: Prefix,
     pub(super) state: State,
+    /// Why, for comparing.
+    pub(super) code: Option<ReasonCode>,
+    /// Why, for people.
     pub(super) reason: String,
+}
+
+impl Problem {
+    /// Whether it is the same trouble, whatever its words: some of them count.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.state, self.code) == (other.state, other.code)
+    }
 }
 
 /// What this node has to say about its documents.
@@ -62,6 +73,13 @@ impl Entry {
         self.installed == self.routes
     }
 
+    /// One of the routes in the least good state, if any is not in place.
+    pub(super) fn worst(&self) -> Option<&Problem> {
+        let mut problems = self.problems.iter();
+        let worst = problems.find(|problem| problem.state == self.state);
+        worst.or_else(|| self.problems.first())
+    }
+
     /// Why not, if not.
     pub(super) fn reason(&self) -> &str {
         let first = self.problems.first();
@@ -86,6 +104,7 @@ impl Entry {
             self.problems.push(Problem {
                 prefix,
                 state,
+                code: view.reason.map(|reason| reason.code),
                 reason,
             });
         }

@@ -56,6 +56,12 @@ impl Group {
         self.not_before.or(self.look)
     }
 
+    /// The object of a document, as far as it is known.
+    pub(super) fn object(&self, id: &DocumentId) -> Option<&Value> {
+        let is_ours = id.dialect == self.dialect;
+        self.objects.get(&id.name).filter(|_| is_ours)
+    }
+
     /// Makes the objects as they should be, as far as the API lets us.
     pub(super) async fn keep<C>(
         &mut self,

@@ -7,8 +7,11 @@
 //!
 //! - `entry`: report → what there is to say. `shape`: how each group says it. Both pure.
 //! - `group`: the objects of one group, and when to write. `write`: writing.
+//! - `event`: entries → what is worth an Event. Pure. `events`: when one is written, and on what.
 
 mod entry;
+mod event;
+mod events;
 mod group;
 mod shape;
 mod write;
@@ -28,6 +31,7 @@ use super::pace::chance;
 use crate::model::{Dialect, DocumentId};
 use crate::report::Published;
 
+use events::Events;
 use group::Group;
 
 /// Makes the spec of an object from the file of its document.
@@ -48,6 +52,7 @@ pub(super) async fn keep<C>(
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let mut groups = DIALECTS.map(|dialect| Group::new(dialect, node));
+    let mut events = Events::new(node);
     loop {
         let now = published.borrow_and_update().clone();
         if let Some(wanted) = entry::wanted(&now) {
@@ -55,8 +60,15 @@ pub(super) async fn keep<C>(
                 let spec = |id: &DocumentId| make.and_then(|make| make(&now, id));
                 group.keep(&wanted, &spec, &mut link, desk).await;
             }
+            let object = |id: &DocumentId| groups.iter().find_map(|group| group.object(id));
+            events.note(&wanted, &now.running.gateways);
+            events.tell(object, &mut link, desk).await;
         }
-        let next = groups.iter().filter_map(Group::next).min();
+        let next = groups
+            .iter()
+            .filter_map(Group::next)
+            .chain(events.next())
+            .min();
         let next = next.unwrap_or_else(|| Instant::now() + group::LOOK);
         if let Ok(changed) = timeout_at(next, published.changed()).await {
             if changed.is_err() {

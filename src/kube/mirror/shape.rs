@@ -350,6 +350,7 @@ mod tests {
         many.problems = vec![super::super::entry::Problem {
             prefix: prefix(99),
             state: State::Failed,
+            code: None,
             reason: "why".to_owned(),
         }];
         let list = digitalocean(&many);
