@@ -416,3 +416,38 @@ async fn nothing_is_said_before_the_first_pass_or_while_labels_are_unknown() {
         assert_eq!(lines(&api), [""; 0]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn trouble_with_writing_is_said_once_and_again_when_it_is_over() {
+    for (code, begins) in [
+        (
+            409,
+            "somebody else keeps changing staticroutes/status office",
+        ),
+        (429, "the Kubernetes API asks to be left alone (429)"),
+        (
+            500,
+            "the Kubernetes API failed at `patch staticroutes/status office`",
+        ),
+    ] {
+        let api = Api::default();
+        for _ in 0..5 {
+            api.json(200, list(&[native(7, json!({}))]));
+            api.refuses(code, "because");
+        }
+        api.json(200, list(&[native(7, json!({}))]));
+        let ours = json!({"nodes": [entry("worker-1", false)]});
+        api.json(200, native(8, ours.clone()));
+        let mut summed = ours;
+        let fields = json!({"summary": "0/1 nodes ready", "ready": "0/1", "routes": 2,
+            "gateway": "10.116.0.5", "reason": "why"});
+        let status = summed.as_object_mut().unwrap();
+        status.extend(fields.as_object().unwrap().clone());
+        api.json(200, native(9, summed));
+        let said = mirror(&api, published(NATIVE, NODE), 13, 1).await;
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with(begins), "{}", said[0]);
+        let over = "Kubernetes: the trouble with status of staticroutes.srsync.dev is over";
+        assert_eq!(said[1], over);
+    }
+}
