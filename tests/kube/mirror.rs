@@ -241,6 +241,24 @@ async fn what_is_there_already_is_not_written_again_by_anybody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_nodes_look_less_often_than_few() {
+    let mut looks = Vec::new();
+    for nodes in [10, 1000] {
+        let names = (0..nodes).map(|n| format!("worker-{n:04}"));
+        let entries: Vec<Value> = names.map(|name| entry(&name, true)).collect();
+        let api = Api::default();
+        // Of the object of a document that is for other nodes.
+        api.json(200, list(&[native(7, json!({"nodes": entries}))]));
+        let spec = ", nodeSelector: {matchLabels: {role: other}}}";
+        let documents = NATIVE.replace("10.116.0.5}", &format!("10.116.0.5{spec}"));
+        mirror(&api, published(&documents, NODE), 1, 120).await;
+        let is_look = |line: &&String| line.ends_with("/staticroutes");
+        looks.push(lines(&api).iter().filter(is_look).count());
+    }
+    assert!(looks[0] >= 20 && looks[1] <= 4, "{looks:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_comes_too_late_with_a_summary_reads_again() {
     let api = Api::default();
     api.json(200, list(&[native(7, json!({}))]));

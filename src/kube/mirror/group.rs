@@ -20,6 +20,8 @@ use crate::model::{Dialect, DocumentId};
 
 /// How often everything is looked at, about.
 pub(super) const LOOK: Duration = Duration::from_secs(300);
+/// So many nodes look that often; twice as many half as often.
+const CROWD: usize = 100;
 /// So long after each write nothing is written.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -107,7 +109,7 @@ impl Group {
         let looks = self.look.is_none_or(|look| look <= now);
         if looks {
             self.read(link).await?;
-            self.look = Some(now + LOOK.mul_f64(0.75 + chance() / 2.0));
+            self.look = Some(now + self.rest().mul_f64(0.75 + chance() / 2.0));
         }
         let dialect = self.dialect;
         let ours = |id: &DocumentId| id.dialect == dialect;
@@ -150,6 +152,13 @@ impl Group {
         let named = |object: Value| Some((object["metadata"]["name"].as_str()?.to_owned(), object));
         self.objects = items.into_iter().filter_map(named).collect();
         Ok(())
+    }
+
+    /// How long until the next look. All nodes look, and at all entries: the more there are, the less often.
+    fn rest(&self) -> Duration {
+        let nodes = |object: &Value| shape::nodes(self.dialect, object).len();
+        let nodes = self.objects.values().map(nodes).max().unwrap_or(0);
+        LOOK.saturating_mul(u32::try_from(1 + nodes / CROWD).unwrap_or(u32::MAX))
     }
 
     fn differs(&self, name: &str, entry: &Entry) -> bool {
