@@ -219,7 +219,7 @@ async fn an_event_that_is_refused_is_said_once_and_written_later() {
         said[0].contains("{apiGroups: [\"\"], resources: [events], verbs: [create, patch]}"),
         "{said:?}"
     );
-    assert_eq!(said[1], "Kubernetes: events work again");
+    assert_eq!(said[1], "Kubernetes: the trouble with events is over");
     let bodies: Vec<Value> = api
         .events()
         .into_iter()
