@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::Given;
-use crate::model::{FileId, FileName, Labels, LogFormat, LogLevel, Names, Policy};
+use crate::model::{FileId, FileName, KubeSource, Labels, LogFormat, LogLevel, Names, Policy};
 use crate::spec::config::{File, Written, parse_config, parse_given};
 use crate::spec::{Diagnostic, Problem, Severity};
 
@@ -40,6 +40,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Paths of documents, for commands that are given none.
     pub sources: Vec<PathBuf>,
+    /// Objects of the cluster that a daemon reads as well.
+    pub kube_source: KubeSource,
     /// This node's name.
     pub node_name: String,
     /// This node's labels, as far as they are known without asking anybody.
@@ -60,6 +62,13 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// How the log is written.
     pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Whether a daemon asks the Kubernetes API for anything.
+    pub fn uses_kubernetes(&self) -> bool {
+        self.kube != Kube::default() || self.kube_source != KubeSource::Off
+    }
 }
 
 /// What a daemon has to do with Kubernetes; by default nothing.
@@ -207,6 +216,7 @@ impl<'a> Settler<'a> {
     /// In the order in which `config show` lists them.
     fn settings(&mut self) -> Settings {
         let sources = self.value("sources", |said| &said.sources, Vec::new());
+        let kube_source = self.kube_source();
         let policy = self.policy();
         let (resync_interval, debounce) = self.pace();
         let host_name = self.basis.host_name.to_owned();
@@ -215,6 +225,7 @@ impl<'a> Settler<'a> {
         Settings {
             policy,
             sources,
+            kube_source,
             resync_interval,
             debounce,
             labels,
@@ -294,6 +305,15 @@ impl<'a> Settler<'a> {
         (labels, given_labels)
     }
 
+    fn kube_source(&mut self) -> KubeSource {
+        let key = "sources.kube";
+        let source = self.value(key, |said| &said.kube_source, KubeSource::Off);
+        if source != KubeSource::Off {
+            self.needs_kubernetes(key, |said| &said.kube_source);
+        }
+        source
+    }
+
     fn kube(&mut self) -> Kube {
         let node_labels = self.kube_switch("kube.nodeLabels", |said| &said.kube_node_labels);
         let mirror = self.kube_switch("kube.mirror", |said| &said.kube_mirror);
@@ -302,6 +322,14 @@ impl<'a> Settler<'a> {
             let problem = Problem::new(
                 "`kube.mirrorCreate` makes nothing without `kube.mirror`",
                 "needs `kube.mirror: true`",
+            );
+            self.refuse(|said| &said.kube_mirror_create, problem);
+        }
+        let (source, _) = self.heard(|said| &said.kube_source);
+        if create && source.is_some_and(|source| source != KubeSource::Off) {
+            let problem = Problem::new(
+                "`kube.mirrorCreate` makes objects from files, and `kube` as a source reads them back",
+                "each document would be there twice",
             );
             self.refuse(|said| &said.kube_mirror_create, problem);
         }
@@ -314,7 +342,15 @@ impl<'a> Settler<'a> {
     /// A key that only some builds can follow.
     fn kube_switch(&mut self, key: &'static str, of: Key<bool>) -> bool {
         let on = self.value(key, of, false);
-        if on && !self.basis.kubernetes {
+        if on {
+            self.needs_kubernetes(key, of);
+        }
+        on
+    }
+
+    /// Refuses what was said of a key that this build cannot follow.
+    fn needs_kubernetes<T>(&mut self, key: &'static str, of: Key<T>) {
+        if !self.basis.kubernetes {
             let message =
                 format!("this build of srsync cannot talk to Kubernetes, so `{key}` is refused");
             let help = "use the container image, or build with `cargo build --features kube`; `srsync --version` \
@@ -322,7 +358,6 @@ impl<'a> Settler<'a> {
             let problem = Problem::new(message, "not in this build").help(help);
             self.refuse(of, problem);
         }
-        on
     }
 
     /// What was said of a key cannot be.

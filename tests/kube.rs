@@ -18,6 +18,8 @@ mod kube {
     mod events;
     mod labels;
     mod mirror;
+    mod objects;
     mod server;
     mod settings;
+    mod source;
 }

@@ -57,6 +57,8 @@ enum Form {
     Many(&'static str),
     /// The bare flag stands for `true`.
     Switch,
+    /// The same, and there is more to say than `true` and `false`.
+    Choice(&'static str),
 }
 
 const SETTINGS: &[Setting] = &[
@@ -142,6 +144,15 @@ const SETTINGS: &[Setting] = &[
         form: Form::Many("KEY=VALUE"),
         heading: "Settings",
         help: "A label of this node, for node selectors; may be repeated",
+    },
+    Setting {
+        key: "sources.kube",
+        flag: "--kube-source",
+        variable: "SRSYNC_KUBE_SOURCE",
+        form: Form::Choice("GROUP,…"),
+        heading: "Daemon",
+        help: "Read the StaticRoute objects of the cluster, too: those of every group that it has, or \
+               of these groups, separated by commas",
     },
     Setting {
         key: "kube.nodeLabels",
@@ -231,8 +242,11 @@ impl Setting {
         match self.form {
             Form::One(value) => argument.value_name(value),
             Form::Many(value) => argument.value_name(value).action(ArgAction::Append),
-            Form::Switch => argument
-                .value_name("true|false")
+            Form::Switch | Form::Choice(_) => argument
+                .value_name(match self.form {
+                    Form::Choice(value) => value,
+                    _ => "true|false",
+                })
                 .num_args(0..=1)
                 .default_missing_value("true")
                 .require_equals(true),

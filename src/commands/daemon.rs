@@ -7,14 +7,16 @@ use anyhow::{Result, bail};
 use super::session::Session;
 use super::{Exit, UsageError};
 use crate::cli::{Global, Paths};
+use crate::config::Settings;
 use crate::daemon::{self, DaemonError, Setup};
 use crate::kernel::Lock;
+use crate::model::KubeSource;
 use crate::privileges;
 use crate::status::Listeners;
 
 pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     let (session, log) = Session::for_long(global)?;
-    let sources = sources(session.paths(paths))?;
+    let sources = sources(session.paths(paths), session.settings())?;
     if !privileges::may_change_routes() {
         bail!(DaemonError::NotPermitted);
     }
@@ -37,7 +39,7 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
             [] => settings.sources.clone(),
             given => given.to_vec(),
         };
-        let sources = self::sources(paths).map_err(|error| error.to_string())?;
+        let sources = self::sources(paths, &settings).map_err(|error| error.to_string())?;
         log.set(settings.log_level);
         Ok((settings, sources))
     };
@@ -53,8 +55,8 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
 }
 
 /// What can be watched: standard input cannot.
-fn sources(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, UsageError> {
-    if paths.is_empty() {
+fn sources(paths: Vec<PathBuf>, settings: &Settings) -> Result<Vec<PathBuf>, UsageError> {
+    if paths.is_empty() && settings.kube_source == KubeSource::Off {
         let message = "no PATH given, and neither SRSYNC_SOURCES nor the config file names any; say \
                        which directory or files to keep the routes equal to";
         return Err(UsageError(message.to_owned()));

@@ -46,11 +46,17 @@ pub(super) fn load(session: &Session, paths: &Paths) -> Result<Loaded> {
 
 /// Reads the documents of a command, and leaves it to the caller what to make of their errors.
 pub(super) fn read(session: &Session, paths: &Paths) -> Result<Loaded> {
+    let needs_objects = session.needs_objects(paths);
     let paths: Vec<PathArg> = session
         .paths(paths)
         .iter()
         .map(|path| path.as_os_str().into())
         .collect();
+    if needs_objects {
+        let message = "the sources are also objects of the cluster (sources.kube, --kube-source), which only the daemon \
+                       reads, and without them routes would look unwanted; say which directory or files to read";
+        return Err(UsageError(message.to_owned()).into());
+    }
     if paths.is_empty() {
         let message = "no PATH given, and neither SRSYNC_SOURCES nor the config file names any; say which directory \
                        or files to read (`-` is stdin)";

@@ -8,7 +8,7 @@ use super::output::Form;
 use super::{Exit, log, settings};
 use crate::cli::{Global, Paths};
 use crate::config::Settings;
-use crate::model::{LogLevel, Names, Observed, Policy, Steering};
+use crate::model::{KubeSource, LogLevel, Names, Observed, Policy, Steering};
 use crate::plan::{Inputs, ReasonCode, Removals};
 use crate::report::{Kind, Pass, Report};
 use crate::source::{self, Loaded};
@@ -93,7 +93,12 @@ impl Session {
     }
 
     pub(super) fn has_paths(&self, paths: &Paths) -> bool {
-        !self.paths(paths).is_empty()
+        !self.paths(paths).is_empty() && !self.needs_objects(paths)
+    }
+
+    /// Whether objects of the cluster, which only the daemon reads, are part of what is to be read.
+    pub(super) fn needs_objects(&self, paths: &Paths) -> bool {
+        paths.paths.is_empty() && self.settings.kube_source != KubeSource::Off
     }
 
     pub(super) fn inputs<'a>(&'a self, loaded: &'a Loaded, steering: &'a Steering) -> Inputs<'a> {

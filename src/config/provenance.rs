@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::cli::By;
 use crate::model::{
-    ForeignRoutes, Labels, LogFormat, LogLevel, MaxRemovals, Names, Prefix, Protocol, TableId,
+    Dialect, ForeignRoutes, KubeSource, Labels, LogFormat, LogLevel, MaxRemovals, Names, Prefix,
+    Protocol, TableId,
 };
 
 /// One key of the config file with the value in force.
@@ -146,6 +147,22 @@ impl Shown for MaxRemovals {
 impl Shown for ForeignRoutes {
     fn shown(&self, _: &Names) -> Value {
         Value::from(self.name())
+    }
+}
+
+impl Shown for Dialect {
+    fn shown(&self, _: &Names) -> Value {
+        Value::from(self.group())
+    }
+}
+
+impl Shown for KubeSource {
+    fn shown(&self, names: &Names) -> Value {
+        match self {
+            Self::Off => Value::from(false),
+            Self::Present => Value::from(true),
+            Self::Groups(groups) => groups.iter().map(|group| group.shown(names)).collect(),
+        }
     }
 }
 

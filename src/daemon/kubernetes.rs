@@ -57,6 +57,18 @@ impl Daemon {
                 self.groups.forget();
                 self.schedule.want_pass_now(Trigger::Labels, now);
             }
+            kube::News::Objects(collection, heard) => {
+                let Some(told) = self.keeper.told() else {
+                    return;
+                };
+                let collection = collection.to_string();
+                match heard {
+                    kube::Heard::All(objects) => told.all(&collection, &objects),
+                    kube::Heard::One(name, text) => told.one(&collection, &name, text),
+                }
+                // Where one has changed others are about to, as with files.
+                self.schedule.sources_changed(now);
+            }
             kube::News::Standing(status, said) => {
                 for said in said {
                     let kind = HappeningKind::Kubernetes;

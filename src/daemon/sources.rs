@@ -90,7 +90,15 @@ impl Daemon {
                     ..Place::default()
                 };
                 let message = format!("{path}: {message}");
-                news.push(News::new(HappeningKind::SourceInvalid, Level::Error, message).at(place));
+                // What is wrong with the API is said where that is known; at first it takes a moment.
+                let is_awaited = source.condition == source::Condition::Unreadable
+                    && source::Told::is_at(&source.path);
+                let level = if is_awaited {
+                    Level::Info
+                } else {
+                    Level::Error
+                };
+                news.push(News::new(HappeningKind::SourceInvalid, level, message).at(place));
             }
         }
         let known: HashSet<_> = before.diagnostics.iter().map(identity).collect();
@@ -148,14 +156,7 @@ fn mistake(diagnostic: &Diagnostic, snapshot: &Snapshot) -> Option<News> {
         Severity::Note => return None,
     };
     let span = diagnostic.spot.as_ref().map(|spot| spot.span);
-    let place = Place {
-        file: snapshot
-            .files
-            .get(diagnostic.file.0 as usize)
-            .map(|file| file.path.to_string()),
-        line: span.map(|span| span.line),
-        column: span.map(|span| span.column),
-    };
+    let place = place_of(diagnostic.file, span, snapshot);
     let at: Vec<String> = [
         place.file.clone(),
         place.line.map(|line| line.to_string()),
@@ -165,10 +166,25 @@ fn mistake(diagnostic: &Diagnostic, snapshot: &Snapshot) -> Option<News> {
     .flatten()
     .collect();
     let mut message = format!("{}: {}", at.join(":"), diagnostic.message);
+    if let Some(related) = &diagnostic.related {
+        let Place { file, line, .. } =
+            place_of(related.spot.file, Some(related.spot.span), snapshot);
+        let at = file.zip(line).map(|(file, line)| format!("{file}:{line}"));
+        message += &format!(" ({}: {})", related.label, at.unwrap_or_default());
+    }
     if let Some(help) = &diagnostic.help {
         message += &format!(" ({help})");
     }
     Some(News::new(HappeningKind::SourceInvalid, level, message).at(place))
+}
+
+fn place_of(file: FileId, span: Option<Span>, snapshot: &Snapshot) -> Place {
+    let file = snapshot.files.get(file.0 as usize);
+    Place {
+        file: file.map(|file| file.path.to_string()),
+        line: span.map(|span| span.line),
+        column: span.map(|span| span.column),
+    }
 }
 
 fn status(source: &SourceState) -> SourceStatus {

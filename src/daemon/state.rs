@@ -22,7 +22,7 @@ use super::service::Service;
 use super::store::Store;
 use super::switch::Groups;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
-use crate::config::{Kube, Settings};
+use crate::config::Settings;
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
 use crate::model::{Names, RouteKey, Steering};
 use crate::plan::{self, Inputs};
@@ -178,8 +178,14 @@ impl Daemon {
             probes_wanted,
             sender.clone(),
         )?;
+        #[allow(unused_mut, reason = "it is not changed in a build without Kubernetes")]
+        let mut keeper = Keeper::new(setup.sources);
         #[cfg(feature = "kube")]
-        if settings.kube != Kube::default() {
+        if settings.uses_kubernetes() {
+            let objects = crate::kube::Collection::of(&settings.kube_source);
+            if !objects.is_empty() {
+                keeper.await_texts(objects.iter().map(ToString::to_string));
+            }
             let task = crate::kube::Task {
                 node: settings.node_name.clone(),
                 labels: settings.kube.node_labels,
@@ -187,6 +193,7 @@ impl Daemon {
                     published: published_now,
                     make: super::kubernetes::make(mirror),
                 }),
+                objects,
             };
             super::kubernetes::talk(task, sender.clone())?;
         }
@@ -211,7 +218,7 @@ impl Daemon {
                 lookups: Vec::new(),
             },
             reload: setup.reload,
-            keeper: Keeper::new(setup.sources),
+            keeper,
             watch: None,
             kernel,
             schedule,
@@ -463,7 +470,11 @@ impl Daemon {
             settings.kube = old.kube;
             fixed.push("kube");
         }
-        if settings.kube != Kube::default() && settings.node_name != old.node_name {
+        if settings.kube_source != old.kube_source {
+            settings.kube_source.clone_from(&old.kube_source);
+            fixed.push("sources.kube");
+        }
+        if settings.uses_kubernetes() && settings.node_name != old.node_name {
             settings.node_name.clone_from(&old.node_name);
             fixed.push("node.name");
         }

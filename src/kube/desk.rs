@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use super::collection::Collection;
 use super::trouble::Purpose;
 use super::{Kind, News, Said, Trouble};
 use crate::model::Timestamp;
@@ -23,6 +24,8 @@ pub(super) enum Concern {
     Mirror(&'static str),
     /// Events.
     Events,
+    /// Objects that are read like documents.
+    Objects(Collection),
 }
 
 impl Concern {
@@ -32,6 +35,7 @@ impl Concern {
             Self::Labels => "node labels".to_owned(),
             Self::Events => "events".to_owned(),
             Self::Mirror(group) => format!("status of staticroutes.{group}"),
+            Self::Objects(collection) => format!("objects of {collection}"),
         }
     }
 }
@@ -75,6 +79,15 @@ impl<'a> Desk<'a> {
         self.change(|board| {
             board.worked(concern, Instant::now(), now());
             Vec::new()
+        });
+    }
+
+    /// It works, and there is more to say.
+    pub(super) fn worked_and(&self, concern: Concern, message: String) {
+        self.change(|board| {
+            board.worked(concern, Instant::now(), now());
+            let level = Level::Info;
+            vec![Said { level, message }]
         });
     }
 

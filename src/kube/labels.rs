@@ -109,7 +109,7 @@ fn labels(node: &Value) -> Labels {
 }
 
 /// What the server says instead of an event: a `Status`.
-fn refusal(status: &Value) -> Trouble {
+pub(super) fn refusal(status: &Value) -> Trouble {
     let code = status["code"]
         .as_u64()
         .and_then(|code| u16::try_from(code).ok());

@@ -7,11 +7,15 @@
 //! - `link`: requests, and the connection they go through. `trouble`: what became of them, in words.
 //! - `desk`: what is wrong at the moment, and what of it is news. `pace`: when to try again.
 //! - `labels`: the labels of this node, watched. `mirror`: what became of documents, on their objects.
+//! - `objects`: objects that are read like documents, watched. `collection`: which. `manifest`: as texts.
 
+mod collection;
 mod desk;
 mod labels;
 mod link;
+mod manifest;
 mod mirror;
+mod objects;
 mod pace;
 mod trouble;
 
@@ -23,8 +27,10 @@ use tokio::sync::watch;
 use crate::model::Labels;
 use crate::report::{KubernetesStatus, Level, Published};
 
+pub use collection::Collection;
 pub use link::from_environment;
 pub use mirror::Make;
+pub use objects::{Heard, Objects};
 pub use trouble::{Kind, Trouble};
 
 use desk::Desk;
@@ -36,6 +42,8 @@ pub struct Task {
     pub node: String,
     /// Its labels are wanted.
     pub labels: bool,
+    /// Objects of these are wanted.
+    pub objects: Vec<Collection>,
     /// What became of documents is written to their objects.
     pub mirror: Option<Mirror>,
 }
@@ -53,6 +61,8 @@ pub struct Mirror {
 pub enum News {
     /// The labels of this node as the API has them now.
     Labels(Labels),
+    /// What objects there are in a collection, or what changed about one.
+    Objects(Collection, Heard),
     /// How it stands with the API now, and what to say about that.
     Standing(KubernetesStatus, Vec<Said>),
 }
@@ -73,7 +83,7 @@ where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let desk = Desk::new(&tell);
-    let follow = async {
+    let labels = async {
         if task.labels {
             labels::follow(&task.node, Link::new(&connect), &desk).await;
         }
@@ -84,5 +94,12 @@ where
             mirror::keep(who, Link::new(&connect), &desk, published).await;
         }
     };
-    tokio::join!(follow, keep, desk.say_what_is_over());
+    let follow = async |index: usize| {
+        if let Some(collection) = task.objects.get(index) {
+            objects::follow(*collection, Link::new(&connect), &desk).await;
+        }
+    };
+    // There are no more collections than that.
+    let objects = async { tokio::join!(follow(0), follow(1), follow(2), follow(3)) };
+    tokio::join!(labels, keep, objects, desk.say_what_is_over());
 }

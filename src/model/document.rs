@@ -22,6 +22,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::DigitalOcean, Self::Ibm];
+
     /// The `apiVersion` that marks it.
     pub fn api_version(self) -> &'static str {
         match self {
@@ -29,6 +32,12 @@ impl Dialect {
             Self::DigitalOcean => "networking.digitalocean.com/v1",
             Self::Ibm => "static-route.ibm.com/v1",
         }
+    }
+
+    /// Its API group.
+    pub fn group(self) -> &'static str {
+        let version = self.api_version();
+        version.split('/').next().unwrap_or(version)
     }
 }
 

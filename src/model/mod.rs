@@ -9,6 +9,7 @@
 
 pub mod document;
 pub mod gateway_override;
+pub mod kube_source;
 pub mod log;
 pub mod names;
 pub mod nexthop;
@@ -28,6 +29,7 @@ pub use document::{
     Destination, Dialect, Document, DocumentId, FileId, FileName, Gateway, Place, Target,
 };
 pub use gateway_override::{GatewayOverride, OverrideState};
+pub use kube_source::KubeSource;
 pub use log::{LogFormat, LogLevel};
 pub use names::Names;
 pub use nexthop::{NextHopGroup, NextHopKind, NextHopMember, NextHopObject, Resilient};

@@ -16,6 +16,8 @@ use crate::model::{FileId, FileName};
 pub(super) struct Files {
     names: Arc<Vec<FileName>>,
     by_path: BTreeMap<PathBuf, FileId>,
+    /// Texts that are no files, by their name.
+    told: BTreeMap<Arc<str>, FileId>,
     /// Those met in this reading by canonical path, so that a file reached twice is one file.
     met: BTreeMap<PathBuf, FileId>,
     /// Where the directories of this reading are: most files are in the same few.
@@ -72,6 +74,19 @@ impl Files {
         let file = canonical.join(name);
         self.directories.insert(directory.to_owned(), canonical);
         Some(file)
+    }
+
+    /// The number of a text that is no file.
+    pub(super) fn told(&mut self, name: &Arc<str>) -> FileId {
+        if let Some(id) = self.told.get(name) {
+            return *id;
+        }
+        let id = self.name(FileName {
+            path: Arc::clone(name),
+            label: Arc::clone(name),
+        });
+        self.told.insert(Arc::clone(name), id);
+        id
     }
 
     /// The number of standard input.

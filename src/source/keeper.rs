@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::directories::Directories;
 use super::reader::{Content, Listing, Reader};
 use super::state::{self, Condition, SourceState};
+use super::told::{TOLD, Told};
 use crate::model::{
     Document, DocumentId, FileId, FileName, GatewayOverride, Names, Place, Timestamp,
 };
@@ -57,6 +58,8 @@ impl Snapshot {
 pub struct Keeper {
     reader: Reader,
     sources: Vec<Source>,
+    /// What is told of texts that are no files: one more source, after the others.
+    told: Option<Told>,
     /// What is in force of each file.
     kept: BTreeMap<FileId, Kept>,
     /// The source that each document file was last reached through.
@@ -133,8 +136,21 @@ impl Keeper {
             let known = before.iter().position(|source| *source.path == **path);
             known.map_or_else(|| Source::new(path), |known| before.swap_remove(known))
         };
-        self.sources = paths.iter().map(source).collect();
+        let told = self.told.as_ref().map(|_| PathBuf::from(TOLD));
+        self.sources = paths.iter().chain(&told).map(source).collect();
         self.last = None;
+    }
+
+    /// Keeps texts that are no files as well. None of them is known yet, so that until each of these
+    /// collections was told nothing is complete.
+    pub fn await_texts(&mut self, collections: impl IntoIterator<Item = String>) {
+        self.told = Some(Told::awaiting(collections));
+        self.sources.push(Source::new(Path::new(TOLD)));
+    }
+
+    /// What is told of texts that are no files, if there are to be any.
+    pub fn told(&mut self) -> Option<&mut Told> {
+        self.told.as_mut()
     }
 
     /// Reads everything again. `None` if nothing changed since: neither what is in force, nor any
@@ -190,7 +206,8 @@ impl Keeper {
     /// change: ask again after each [`refresh`](Self::refresh).
     pub fn directories(&self) -> Directories {
         let mut directories = Directories::default();
-        for source in &self.sources {
+        let paths = self.sources.len() - usize::from(self.told.is_some());
+        for source in self.sources.iter().take(paths) {
             directories.add_source(&source.path);
         }
         let contents = self.last.iter().flat_map(|last| &last.contents);
@@ -210,8 +227,10 @@ impl Keeper {
 
     fn read(&mut self, names: &Names, allow_empty: bool) -> Last {
         let mut reading = self.reader.begin(names);
-        let paths = self.sources.iter().map(|source| &source.path);
-        let listings = paths.map(|path| reading.path(path)).collect();
+        let paths = self.sources.len() - usize::from(self.told.is_some());
+        let paths = self.sources.iter().take(paths);
+        let mut listings: Vec<Listing> = paths.map(|source| reading.path(&source.path)).collect();
+        listings.extend(self.told.as_ref().map(|told| reading.told(told)));
         let contents = reading.finish();
         self.reader.remember(&contents);
         Last {
@@ -244,6 +263,11 @@ impl Keeper {
                 Listing::Directory(files) => {
                     source.files.clone_from(files);
                     None
+                }
+                Listing::Told { files, missing } => {
+                    source.files.clone_from(files);
+                    let why = missing.clone();
+                    why.map(|why| (Condition::Unreadable, why))
                 }
                 Listing::File(file) => {
                     let content = read.contents.iter().find(|(id, _)| id == file);

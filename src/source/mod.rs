@@ -13,6 +13,7 @@ pub mod keeper;
 mod read;
 mod reader;
 mod state;
+mod told;
 pub mod watch;
 
 use std::ffi::OsStr;
@@ -27,6 +28,7 @@ pub use keeper::{Keeper, Snapshot};
 pub use read::{LARGEST, ReadError, decode};
 
 pub use state::{Condition, SourceState};
+pub use told::{TOLD, Told};
 pub use watch::{Hint, Watch, WatchError};
 
 use crate::model::{Document, FileId, FileName, GatewayOverride, Names, Timestamp};
@@ -159,6 +161,7 @@ pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
             PathArg::Path(path) => match reading.path(path) {
                 Listing::File(_) => 1,
                 Listing::Directory(files) => files.len(),
+                Listing::Told { files, .. } => files.len(),
                 Listing::Unreadable { finding, .. } => {
                     loaded.diagnostics.push(finding);
                     0

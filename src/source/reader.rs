@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::directories::SWAPPED;
 use super::files::Files;
 use super::read::{self, ReadError};
+use super::told::Told;
 use crate::model::{FileId, Names};
 use crate::spec::{
     Context, Diagnostic, Included, Problem, Severity, Valid, ValidOverride, did_you_mean, nearest,
@@ -78,6 +79,11 @@ pub(super) enum Listing {
     File(FileId),
     /// The document files of a directory.
     Directory(Vec<FileId>),
+    /// Texts that are no files, and why there may be more.
+    Told {
+        files: Vec<FileId>,
+        missing: Option<String>,
+    },
     /// A directory that cannot be listed.
     Unreadable {
         /// In one line.
@@ -205,10 +211,28 @@ impl Reading<'_> {
     pub(super) fn stdin(&mut self, stdin: &mut dyn Read) {
         let id = self.reader.files.stdin();
         let content = match read::stream(stdin) {
-            Ok(text) => self.parse(id, &text, None),
+            Ok(text) => self.parse(id, &text, Home::Stdin),
             Err(error) => unreadable(id, &error, error.problem("standard input")),
         };
         self.contents.push((id, Arc::new(content)));
+    }
+
+    /// Reads what somebody else tells.
+    pub(super) fn told(&mut self, told: &Told) -> Listing {
+        let texts = told.texts();
+        let files = texts.map(|(name, text)| self.text(name, text)).collect();
+        let missing = told.missing();
+        Listing::Told { files, missing }
+    }
+
+    fn text(&mut self, name: &Arc<str>, text: &str) -> FileId {
+        let id = self.reader.files.told(name);
+        let content = match self.reader.unchanged(id, self.reader.print(text)) {
+            Some(content) => Arc::clone(content),
+            None => Arc::new(self.parse(id, text, Home::Object)),
+        };
+        self.contents.push((id, content));
+        id
     }
 
     /// What was found, in the order in which it was read, each file once.
@@ -230,7 +254,7 @@ impl Reading<'_> {
         let mut content = match read::file(path) {
             Ok(text) => match self.reader.unchanged(id, self.reader.print(&text)) {
                 Some(content) => return Arc::clone(content),
-                None => self.parse(id, &text, Some(path)),
+                None => self.parse(id, &text, Home::File(path)),
             },
             Err(error) => {
                 let mut problem = error.problem("the file");
@@ -244,11 +268,10 @@ impl Reading<'_> {
         Arc::new(content)
     }
 
-    fn parse(&mut self, id: FileId, text: &str, path: Option<&Path>) -> Content {
-        let directory = path.map(|path| path.parent().unwrap_or(Path::new("")));
+    fn parse(&mut self, id: FileId, text: &str, home: Home<'_>) -> Content {
         let mut lists = Vec::new();
         let mut include = |name: &str| {
-            let path = beside(name, directory)?;
+            let path = home.beside(name)?;
             let text = read_list(&path, name);
             let mut list = List { path, text: None };
             let included = text.map(|text| {
@@ -284,14 +307,32 @@ fn unreadable(id: FileId, error: &ReadError, problem: Problem) -> Content {
     }
 }
 
-/// The path of a file of `destinationsFrom`: next to the document that names it.
-fn beside(name: &str, directory: Option<&Path>) -> Result<PathBuf, Problem> {
-    let Some(directory) = directory else {
-        let message = "`destinationsFrom` does not work in standard input";
-        let problem = Problem::new(message, "relative to which directory?");
-        return Err(problem.help("put document and list into files, and give the document's path"));
-    };
-    Ok(directory.join(name))
+/// Where a text comes from.
+#[derive(Clone, Copy)]
+enum Home<'a> {
+    File(&'a Path),
+    Stdin,
+    Object,
+}
+
+impl Home<'_> {
+    /// The path of a file of `destinationsFrom`: next to the document that names it.
+    fn beside(self, name: &str) -> Result<PathBuf, Problem> {
+        let problem = match self {
+            Self::File(path) => return Ok(path.parent().unwrap_or(Path::new("")).join(name)),
+            Self::Stdin => Problem::new(
+                "`destinationsFrom` does not work in standard input",
+                "relative to which directory?",
+            )
+            .help("put document and list into files, and give the document's path"),
+            Self::Object => Problem::new(
+                "`destinationsFrom` does not work in an object of a cluster",
+                "there are no files beside it",
+            )
+            .help("write the destinations into `destinations`, or keep this document in a file"),
+        };
+        Err(problem)
+    }
 }
 
 /// The text of a file of `destinationsFrom`, which the document calls `name`.

@@ -11,10 +11,10 @@ use super::findings::Findings;
 use super::values::{address, boolean, duration, keyword, prefix, text, whole};
 use super::words::quoted;
 use super::yaml::{Documents, Node, Value};
-use super::{given, native};
+use super::{given, native, sources};
 use crate::model::{
-    FileId, ForeignRoutes, Labels, LogFormat, LogLevel, MaxRemovals, Names, Prefix, Protocol,
-    TableId,
+    FileId, ForeignRoutes, KubeSource, Labels, LogFormat, LogLevel, MaxRemovals, Names, Prefix,
+    Protocol, TableId,
 };
 
 /// The keys of the config file.
@@ -48,6 +48,7 @@ pub const LOG_FIELDS: &[&str] = &["level", "format"];
 #[expect(missing_docs, reason = "each field is the key of the same name")]
 pub struct File {
     pub sources: Option<Written<Vec<PathBuf>>>,
+    pub kube_source: Option<Written<KubeSource>>,
     pub protocol: Option<Written<Protocol>>,
     pub table: Option<Written<TableId>>,
     pub protected_subnets: Option<Written<Vec<Prefix>>>,
@@ -111,6 +112,7 @@ fn read(node: &Node<'_>, names: &Names, findings: &mut Findings<'_>) -> File {
     let node = fields.inside("node", NODE_FIELDS, findings);
     let kube = fields.inside("kube", KUBE_FIELDS, findings);
     let log = fields.inside("log", LOG_FIELDS, findings);
+    let (sources, kube_source) = sources::read(&fields, findings);
     let mut reader = Reader { findings };
     let mut kube = |name| reader.value(kube.as_ref()?, name, boolean);
     let [kube_node_labels, kube_mirror, kube_mirror_create] =
@@ -119,7 +121,8 @@ fn read(node: &Node<'_>, names: &Names, findings: &mut Findings<'_>) -> File {
         kube_node_labels,
         kube_mirror,
         kube_mirror_create,
-        sources: reader.list(&fields, "sources", path),
+        sources,
+        kube_source,
         protocol: reader.value(&fields, "protocol", protocol),
         table: reader.value(&fields, "table", |item| native::table(item, names)),
         protected_subnets: reader.list(&fields, "protectedSubnets", prefix),
@@ -186,7 +189,7 @@ impl Reader<'_, '_> {
 }
 
 /// Text that is not empty: nothing is called by an empty name.
-fn nonempty<'n>(item: &Item<'n, '_>) -> Result<&'n str, Problem> {
+pub(super) fn nonempty<'n>(item: &Item<'n, '_>) -> Result<&'n str, Problem> {
     match text(item)? {
         "" => {
             let message = format!("`{item}` must not be empty");
@@ -194,10 +197,6 @@ fn nonempty<'n>(item: &Item<'n, '_>) -> Result<&'n str, Problem> {
         }
         text => Ok(text),
     }
-}
-
-fn path(item: &Item<'_, '_>) -> Result<PathBuf, Problem> {
-    Ok(PathBuf::from(nonempty(item)?))
 }
 
 fn protocol(item: &Item<'_, '_>) -> Result<Protocol, Problem> {
@@ -283,6 +282,7 @@ fn socket(item: &Item<'_, '_>) -> Result<PathBuf, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Dialect;
 
     fn parse(text: &str) -> (File, Vec<String>) {
         let (file, findings) = parse_config(FileId(0), text, &Names::default());
@@ -303,7 +303,7 @@ mod tests {
     fn every_key_of_the_config_file_is_read() {
         let (file, findings) = parse(
             "
-sources: [/etc/srsync/routes, '-']
+sources: [/etc/srsync/routes, '-', kube: {groups: [srsync.dev]}]
 protocol: 90
 table: main
 protectedSubnets: [10.0.0.0/8, '2001:db8::/32']
@@ -323,6 +323,8 @@ log: {level: info, format: json}
         );
         assert_eq!(findings, [""; 0]);
         assert_eq!(value(file.sources).len(), 2);
+        let groups = KubeSource::Groups([Dialect::Native].into());
+        assert_eq!(value(file.kube_source), groups);
         assert_eq!(value(file.protocol), Protocol::new(90));
         assert_eq!(value(file.table), TableId::MAIN);
         assert_eq!(value(file.protected_subnets).len(), 2);

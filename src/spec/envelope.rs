@@ -14,8 +14,6 @@ pub const OBJECT_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "
 /// The fields of a list of objects.
 pub const LIST_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "items"];
 
-const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::DigitalOcean, Dialect::Ibm];
-
 /// What can be described in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -60,7 +58,7 @@ fn versions_of(kind: &str) -> Vec<&'static str> {
     match kind {
         "List" => vec!["v1"],
         "GatewayOverride" | "GatewayOverrideList" => vec![Dialect::Native.api_version()],
-        _ => DIALECTS.map(Dialect::api_version).to_vec(),
+        _ => Dialect::ALL.map(Dialect::api_version).to_vec(),
     }
 }
 
@@ -224,7 +222,7 @@ fn kind(object: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Kind> {
         Value::Text(version) => &**version,
         _ => return None,
     };
-    let mut dialects = DIALECTS.into_iter();
+    let mut dialects = Dialect::ALL.into_iter();
     let dialect = dialects.find(|dialect| dialect.api_version() == version)?;
     match &*kind {
         // What is wrong with any other version has been said.

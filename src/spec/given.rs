@@ -27,11 +27,33 @@ pub(super) fn tree<'t>(key: &'t str, text: &'t str, findings: &mut Findings<'_>)
         _ => Value::Text(Text::Source(text)),
     };
     let span = span(text, text);
+    if key == "sources.kube" {
+        let source = mapping(vec![entry("kube", span, kube_source(text, span))]);
+        let value = Value::List(Rc::new(vec![Node {
+            span,
+            value: source,
+        }]));
+        let sources = entry("sources", span, Node { span, value });
+        let value = mapping(vec![sources]);
+        return Node { span, value };
+    }
     let leaf = Node { span, value };
     key.rsplit('.').fold(leaf, |node, name| Node {
         span,
         value: mapping(vec![entry(name, span, node)]),
     })
+}
+
+/// A boolean, or the names of groups.
+fn kube_source(text: &str, span: Span) -> Node<'_> {
+    let value = match resolved(Text::Source(text)) {
+        value @ Value::Bool(_) => value,
+        _ => {
+            let value = list(text, ',');
+            mapping(vec![entry("groups", span, Node { span, value })])
+        }
+    };
+    Node { span, value }
 }
 
 /// The pieces of a text that are not empty, as a list of texts.

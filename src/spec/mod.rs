@@ -22,6 +22,7 @@ pub mod native;
 mod raw;
 pub mod render;
 pub mod selector;
+mod sources;
 pub mod target;
 mod values;
 mod words;

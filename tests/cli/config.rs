@@ -71,6 +71,12 @@ fn every_setting() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             label,
         ),
         (
+            "sources.kube",
+            "--kube-source=srsync.dev,static-route.ibm.com",
+            "SRSYNC_KUBE_SOURCE",
+            json!(["srsync.dev", "static-route.ibm.com"]),
+        ),
+        (
             "kube.nodeLabels",
             "--kube-node-labels=true",
             "SRSYNC_KUBE_NODE_LABELS",

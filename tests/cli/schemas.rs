@@ -124,6 +124,11 @@ fn the_settings_in_force_make_a_config_file_of_their_own() {
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
         match name {
             "" => file[key] = value,
+            // One of the sources, which are a list.
+            "kube" => {
+                let sources = file[section].as_array_mut().unwrap();
+                sources.push(serde_json::json!({"kube": value}));
+            }
             name => file[section][name] = value,
         }
     }

@@ -59,6 +59,7 @@ async fn live(api: &Api, stages: Vec<Published>) -> Vec<String> {
     let task = Task {
         node: "worker-1".to_owned(),
         labels: false,
+        objects: Vec::new(),
         mirror: Some(Mirror { published, make }),
     };
     let tell = |news| {

@@ -28,11 +28,13 @@ async fn follow(api: &Api, enough: impl Fn(&Told) -> bool) -> Told {
         node: "worker-1".to_owned(),
         labels: true,
         mirror: None,
+        objects: Vec::new(),
     };
     let tell = |news| {
         let mut told = told.borrow_mut();
         match news {
             News::Labels(labels) => told.labels.push(text(&labels)),
+            News::Objects(..) => panic!("nobody asked for objects"),
             News::Standing(status, said) => {
                 told.said.extend(said.into_iter().map(|said| said.message));
                 told.standing = Some(status);

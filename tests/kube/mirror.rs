@@ -117,6 +117,7 @@ async fn mirror(api: &Api, now: Published, requests: usize, minutes: u64) -> Vec
     let task = Task {
         node: "worker-1".to_owned(),
         labels: false,
+        objects: Vec::new(),
         mirror: Some(Mirror {
             published,
             make: None,

@@ -1,5 +1,6 @@
 //! A Kubernetes API on a socket of this namespace, with one node, for daemons that are programs of their own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -26,6 +27,15 @@ struct State {
     version: u64,
     running: bool,
     requests: usize,
+    /// Collections by path, such as `/apis/srsync.dev/v1alpha1/staticroutes`.
+    collections: BTreeMap<String, Collection>,
+}
+
+/// Objects by name, and what happened to them, each with its version.
+#[derive(Default)]
+struct Collection {
+    objects: BTreeMap<String, Value>,
+    events: Vec<(u64, Value)>,
 }
 
 impl Server {
@@ -63,6 +73,38 @@ impl Server {
         let mut state = self.state.lock().unwrap();
         state.labels = labels;
         state.version += 1;
+    }
+
+    /// It has this collection, also where there are no objects in it.
+    pub fn has(&self, path: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.collections.entry(path.to_owned()).or_default();
+    }
+
+    /// This object is there from now on, in the place of one of the same name.
+    pub fn put(&self, path: &str, mut object: Value) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        let version = state.version;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        let collection = state.collections.entry(path.to_owned()).or_default();
+        let before = collection.objects.insert(name, object.clone());
+        let kind = before.map_or("ADDED", |_| "MODIFIED");
+        let event = json!({"type": kind, "object": object});
+        collection.events.push((version, event));
+    }
+
+    /// No object of this name is there any more.
+    pub fn delete(&self, path: &str, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        let version = state.version;
+        let collection = state.collections.get_mut(path).unwrap();
+        let mut object = collection.objects.remove(name).unwrap();
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let event = json!({"type": "DELETED", "object": object});
+        collection.events.push((version, event));
     }
 
     /// How many requests it got.
@@ -126,23 +168,66 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
     {}
     state.lock().unwrap().requests += 1;
-    let answered = match request.contains("watch=true") {
-        true => watch(stream, &request, state),
-        false => answer(stream, &nodes(&state.lock().unwrap())),
+    let path = request.split([' ', '?']).nth(1).unwrap().to_owned();
+    let is_watch = request.contains("watch=true");
+    let is_there = state.lock().unwrap().collections.contains_key(&path);
+    let answered = match (path.starts_with("/apis/"), is_there, is_watch) {
+        (false, _, true) => watch(stream, &request, state),
+        (false, _, false) => answer(stream, "200 OK", &nodes(&state.lock().unwrap())),
+        (true, false, _) => {
+            let status = super::api::status(404, "404 page not found");
+            answer(stream, "404 Not Found", &status)
+        }
+        (true, true, true) => watch_objects(stream, &request, (&path, state)),
+        (true, true, false) => answer(stream, "200 OK", &list(&path, &state.lock().unwrap())),
     };
     // Whoever asked may have gone.
     drop(answered);
 }
 
-fn answer(mut stream: TcpStream, node: &Value) -> std::io::Result<()> {
-    let body = node.to_string();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+fn list(path: &str, state: &State) -> Value {
+    let objects = &state.collections[path].objects;
+    let items: Vec<&Value> = objects.values().collect();
+    json!({"metadata": {"resourceVersion": state.version.to_string()}, "items": items})
+}
+
+fn watch_objects(
+    mut stream: TcpStream,
+    request: &str,
+    (path, state): (&str, &Mutex<State>),
+) -> std::io::Result<()> {
+    let mut seen = version_in(request);
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+    loop {
+        thread::sleep(MOMENT);
+        let state = state.lock().unwrap();
+        if !state.running {
+            return Ok(());
+        }
+        let events = state.collections[path].events.iter();
+        for (version, event) in events {
+            if *version > seen {
+                writeln!(stream, "{event}")?;
+                seen = *version;
+            }
+        }
+    }
+}
+
+fn version_in(request: &str) -> u64 {
+    let from = request.split("resourceVersion=").nth(1).unwrap();
+    from.split(['&', ' ']).next().unwrap().parse().unwrap()
+}
+
+fn answer(mut stream: TcpStream, code: &str, object: &Value) -> std::io::Result<()> {
+    let body = object.to_string();
+    let head =
+        format!("HTTP/1.1 {code}\r\nContent-Type: application/json\r\nConnection: close\r\n");
     write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
 fn watch(mut stream: TcpStream, request: &str, state: &Mutex<State>) -> std::io::Result<()> {
-    let from = request.split("resourceVersion=").nth(1).unwrap();
-    let mut seen: u64 = from.split(['&', ' ']).next().unwrap().parse().unwrap();
+    let mut seen = version_in(request);
     write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
     loop {
         thread::sleep(MOMENT);

@@ -1,0 +1,87 @@
+//! The kinds of objects that are read like documents, as the API calls them. Pure.
+
+use std::fmt;
+
+use super::trouble::Purpose;
+use crate::model::{Dialect, KubeSource};
+
+/// All objects of one kind and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Collection {
+    dialect: Dialect,
+    plural: &'static str,
+    kind: &'static str,
+    /// Somebody asked for this very group.
+    named: bool,
+}
+
+impl Collection {
+    /// The collections that a source is made of.
+    pub fn of(source: &KubeSource) -> Vec<Self> {
+        let (groups, named) = match source {
+            KubeSource::Off => return Vec::new(),
+            KubeSource::Present => (Dialect::ALL.to_vec(), false),
+            KubeSource::Groups(groups) => (groups.iter().copied().collect(), true),
+        };
+        let routes = groups.iter().map(|dialect| Self {
+            dialect: *dialect,
+            plural: "staticroutes",
+            kind: "StaticRoute",
+            named,
+        });
+        let native = groups.contains(&Dialect::Native);
+        let overrides = native.then_some(Self {
+            dialect: Dialect::Native,
+            plural: "gatewayoverrides",
+            kind: "GatewayOverride",
+            named: false,
+        });
+        routes.chain(overrides).collect()
+    }
+
+    /// Where the API has it.
+    pub(super) fn path(self) -> String {
+        format!("/apis/{}/{}", self.dialect.api_version(), self.plural)
+    }
+
+    /// Whether it is no trouble if the cluster does not have it.
+    pub(super) fn is_optional(self) -> bool {
+        !self.named
+    }
+
+    pub(super) fn api_version(self) -> &'static str {
+        self.dialect.api_version()
+    }
+
+    pub(super) fn kind(self) -> &'static str {
+        self.kind
+    }
+
+    /// What a request is for, of all of it or of one object.
+    pub(super) fn purpose(
+        self,
+        verb: &'static str,
+        verbs: &'static str,
+        object: Option<&str>,
+    ) -> Purpose {
+        let group = self.dialect.group();
+        Purpose {
+            verb,
+            group,
+            resource: self.plural,
+            name: match object {
+                Some(name) => format!("{name} of {group}"),
+                None => format!("of {group}"),
+            },
+            verbs,
+            missing: "install its CRD, or leave its group out of `groups` (--kube-source)",
+        }
+    }
+}
+
+impl fmt::Display for Collection {
+    /// `staticroutes.srsync.dev`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.plural, self.dialect.group())
+    }
+}

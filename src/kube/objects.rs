@@ -1,0 +1,270 @@
+//! Objects of the cluster as a source: listed, then watched. What was known last is good until there is
+//! better: only an answer that says so takes an object away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::collection::Collection;
+use super::desk::{Concern, Desk};
+use super::labels::refusal;
+use super::link::{Ask, Link};
+use super::pace::{Pace, chance};
+use super::trouble::Purpose;
+use super::{Kind, News, Trouble, manifest};
+
+/// How many objects come in one answer.
+const PAGE: usize = 250;
+/// How long one watch lasts. The connection may have died without a word, so this is how late a change
+/// can be heard at worst.
+const WATCHED: Duration = Duration::from_secs(120);
+/// How much later the server may end it.
+const GRACE: Duration = Duration::from_secs(15);
+/// A watch that has not failed by then works.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How soon a collection that is not there is looked for a second time. A server that has just started
+/// knows none of its CRDs for a moment.
+const SURE: Duration = Duration::from_secs(5);
+/// How soon it is looked for again after that.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// A try that ended: at what, and why.
+type Failure = (Purpose, Trouble);
+
+/// What is told of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// These are all its objects, each by name, as a document.
+    All(Objects),
+    /// This one is another now, or is not wanted any more.
+    One(String, Option<Arc<str>>),
+}
+
+/// Objects by name, each as a document.
+pub type Objects = BTreeMap<String, Arc<str>>;
+
+/// Tells the objects of a collection, and each change of them.
+pub(super) async fn follow<C>(collection: Collection, mut link: Link<'_, C>, desk: &Desk<'_>)
+where
+    C: AsyncFn() -> Result<Client, Trouble>,
+{
+    let mut following = Following {
+        collection,
+        known: None,
+        version: None,
+        missed: false,
+        pace: Pace::default(),
+    };
+    let concern = Concern::Objects(collection);
+    loop {
+        let wait = match following.once(&mut link, desk).await {
+            Ok(wait) => wait,
+            Err((purpose, trouble)) => {
+                // Without a connection nothing was said of where the watch began.
+                if !trouble.is_of_the_connection() {
+                    following.version = None;
+                }
+                desk.failed(concern, &trouble, &purpose);
+                following.pace.after(&trouble, chance())
+            }
+        };
+        sleep(wait).await;
+    }
+}
+
+struct Following {
+    collection: Collection,
+    /// What was told; `None` before the first complete list.
+    known: Option<Objects>,
+    /// Up to which change that is, where a watch can begin there.
+    version: Option<String>,
+    /// It was looked for, and was not there.
+    missed: bool,
+    pace: Pace,
+}
+
+impl Following {
+    /// Lists the objects, unless they are known, and watches them until the watch ends. Returns how long
+    /// to wait before the next time.
+    async fn once<C>(
+        &mut self,
+        link: &mut Link<'_, C>,
+        desk: &Desk<'_>,
+    ) -> Result<Duration, Failure>
+    where
+        C: AsyncFn() -> Result<Client, Trouble>,
+    {
+        if self.version.is_none() {
+            match self.list(link).await {
+                Ok((objects, version)) => {
+                    self.missed = false;
+                    self.version = Some(version);
+                    self.learn_all(objects, desk);
+                }
+                Err(trouble) if self.may_be_missing(&trouble) => return Ok(self.miss(desk)),
+                Err(trouble) => return Err((self.purpose("list"), trouble)),
+            }
+        }
+        let watched = self.watch(link, desk).await;
+        watched.map_err(|trouble| (self.purpose("watch"), trouble))?;
+        self.works(desk);
+        Ok(Duration::from_secs(1).mul_f64(chance()))
+    }
+
+    /// All objects, and up to which change.
+    async fn list<C>(&self, link: &mut Link<'_, C>) -> Result<(Objects, String), Trouble>
+    where
+        C: AsyncFn() -> Result<Client, Trouble>,
+    {
+        let mut objects = Objects::new();
+        let mut page = String::new();
+        loop {
+            let path = format!("{}?limit={PAGE}{page}", self.collection.path());
+            let mut answer = link.ask(&Ask::get(path)).await?;
+            let Value::Array(items) = answer["items"].take() else {
+                let message = "its list of objects has no `items`";
+                return Err(Trouble::new(Kind::Server, message));
+            };
+            let wanted = items.iter().filter(|object| !is_going(object));
+            objects.extend(wanted.filter_map(|object| {
+                let text = manifest::document(object, self.collection);
+                Some((name(object)?, text.into()))
+            }));
+            let metadata = &answer["metadata"];
+            match metadata["continue"].as_str() {
+                Some(token) if !token.is_empty() => page = format!("&continue={}", encoded(token)),
+                _ => return Ok((objects, version(metadata).unwrap_or_default())),
+            }
+        }
+    }
+
+    async fn watch<C>(&mut self, link: &mut Link<'_, C>, desk: &Desk<'_>) -> Result<(), Trouble>
+    where
+        C: AsyncFn() -> Result<Client, Trouble>,
+    {
+        let path = format!(
+            "{}?watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
+            self.collection.path(),
+            encoded(self.version.as_deref().unwrap_or_default()),
+            WATCHED.as_secs(),
+        );
+        let mut watch = link.watch(&Ask::get(path)).await?;
+        let mut patience = SETTLED;
+        loop {
+            let event = match timeout(patience, watch.next()).await {
+                Ok(event) => event?,
+                // Nothing has happened, for a moment or for longer than it should take.
+                Err(_) if patience == SETTLED => Some(Value::Null),
+                Err(_) => None,
+            };
+            let Some(event) = event else { return Ok(()) };
+            let object = &event["object"];
+            match event["type"].as_str() {
+                Some("ERROR") => return Err(refusal(object)),
+                Some("ADDED" | "MODIFIED") if !is_going(object) => self.learn(object, desk),
+                Some("ADDED" | "MODIFIED" | "DELETED") => self.forget(object, desk),
+                _ => {}
+            }
+            if let Some(version) = version(&object["metadata"]) {
+                self.version = Some(version);
+            }
+            self.works(desk);
+            patience = WATCHED + GRACE;
+        }
+    }
+
+    fn learn_all(&mut self, objects: Objects, desk: &Desk<'_>) {
+        if self.known.as_ref() != Some(&objects) {
+            self.known = Some(objects.clone());
+            desk.tell(News::Objects(self.collection, Heard::All(objects)));
+        }
+    }
+
+    fn learn(&mut self, object: &Value, desk: &Desk<'_>) {
+        let Some(name) = name(object) else { return };
+        let text: Arc<str> = manifest::document(object, self.collection).into();
+        let known = self.known.get_or_insert_default();
+        // Most changes of an object are of its status.
+        if known.get(&name) != Some(&text) {
+            known.insert(name.clone(), Arc::clone(&text));
+            desk.tell(News::Objects(self.collection, Heard::One(name, Some(text))));
+        }
+    }
+
+    fn forget(&mut self, object: &Value, desk: &Desk<'_>) {
+        let Some(name) = name(object) else { return };
+        if self.known.get_or_insert_default().remove(&name).is_some() {
+            desk.tell(News::Objects(self.collection, Heard::One(name, None)));
+        }
+    }
+
+    /// Whether an answer may mean that the cluster does not have this collection. Objects that were there
+    /// would have been deleted one by one before it.
+    fn may_be_missing(&self, trouble: &Trouble) -> bool {
+        let had_objects = self.known.as_ref().is_some_and(|known| !known.is_empty());
+        trouble.kind == Kind::NotFound && self.collection.is_optional() && !had_objects
+    }
+
+    /// It is not there. Believes that at the second time.
+    fn miss(&mut self, desk: &Desk<'_>) -> Duration {
+        if !self.missed {
+            self.missed = true;
+            return SURE;
+        }
+        self.pace.reset();
+        let concern = Concern::Objects(self.collection);
+        match self.known.is_none() {
+            true => {
+                let collection = self.collection;
+                let message =
+                    format!("the cluster has no {collection}; it is looked for every minute");
+                desk.worked_and(concern, message);
+                self.learn_all(Objects::new(), desk);
+            }
+            false => desk.worked(concern),
+        }
+        AGAIN
+    }
+
+    fn works(&mut self, desk: &Desk<'_>) {
+        self.pace.reset();
+        desk.worked(Concern::Objects(self.collection));
+    }
+
+    fn purpose(&self, verb: &'static str) -> Purpose {
+        self.collection.purpose(verb, "list, watch", None)
+    }
+}
+
+/// Whether somebody has deleted it: it is only there until all who have a finalizer on it are ready.
+fn is_going(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// `NAME`, or `NAMESPACE/NAME`.
+fn name(object: &Value) -> Option<String> {
+    let metadata = &object["metadata"];
+    let name = metadata["name"].as_str()?;
+    Some(match metadata["namespace"].as_str() {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    })
+}
+
+fn version(metadata: &Value) -> Option<String> {
+    metadata["resourceVersion"].as_str().map(str::to_owned)
+}
+
+/// As part of a query.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encode = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
