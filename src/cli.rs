@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::model::time;
+use crate::model::{Dialect, time};
 
 pub use given::{AllGiven, By, Given, SOURCES};
 
@@ -136,9 +136,10 @@ pub enum Command {
     Flush(FlushArgs),
     /// Write this node's links, addresses and routes as a file for `try --snapshot`
     Snapshot,
-    /// Write routes that the kernel has already as documents, to take them over as they are
+    /// Write routes that the kernel has already, or objects of a cluster, as documents
     ///
-    /// Changes nothing. In a file, `srsync plan --foreign-routes adopt FILE` shows that nothing but
+    /// Changes nothing. With --kube each object is written as a person would keep it in a file; one that
+    /// is not valid is written with a comment that says why. With --routes, in a file, `srsync plan --foreign-routes adopt FILE` shows that nothing but
     /// the owner of each route would change, and `srsync apply --foreign-routes adopt FILE` takes
     /// them over. A route that no document can say is named on stderr, with the reason.
     Import(ImportArgs),
@@ -266,14 +267,31 @@ pub struct FlushArgs {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The routes of this node
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "kube", conflicts_with_all = ["kube", "group"])]
     pub routes: bool,
+    /// The StaticRoute and GatewayOverride objects of the cluster (KUBECONFIG, or the pod's account)
+    #[arg(long, conflicts_with_all = ["from_protocol", "from_table"])]
+    pub kube: bool,
+    /// Objects of this group alone; may be repeated [default: those of every group that it has]
+    #[arg(long, value_name = "GROUP", value_delimiter = ',', value_parser = group)]
+    pub group: Vec<Dialect>,
     /// Whose routes, by name or number [default: boot,static, which `ip route add` makes]
     #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
     pub from_protocol: Vec<String>,
     /// Routes of these tables, by name or number, or of `all` but local [default: main]
     #[arg(long, value_name = "TABLE", value_delimiter = ',')]
     pub from_table: Vec<String>,
+}
+
+fn group(text: &str) -> Result<Dialect, String> {
+    let mut dialects = Dialect::ALL.into_iter();
+    let found = dialects.find(|dialect| dialect.group() == text);
+    found.ok_or_else(|| {
+        format!(
+            "it must be {}",
+            Dialect::ALL.map(Dialect::group).join(" or ")
+        )
+    })
 }
 
 /// `srsync config`.

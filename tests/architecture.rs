@@ -56,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "daemon",
             "gateway",
             "import",
+            "kube",
             "privileges",
             "status",
             "sync",

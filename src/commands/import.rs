@@ -9,7 +9,7 @@ use super::output::{stderr, stdout};
 use super::session::Session;
 use super::{Exit, UsageError};
 use crate::cli::{Global, ImportArgs, Output};
-use crate::import::{Manifest, Node, Selection, import};
+use crate::import::{Node, Selection, import};
 use crate::kernel::{Interest, Kernel, NextHops, Tables};
 use crate::model::{Names, Protocol, TableId};
 
@@ -17,6 +17,9 @@ use crate::model::{Names, Protocol, TableId};
 const ALL: &str = "all";
 
 pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit> {
+    if args.kube {
+        return super::import_objects::run(global, &args.group);
+    }
     let session = Session::start(global)?;
     let selection = selection(args, &session.names)?;
     let tables = selection.tables.as_ref().map(|tables| {
@@ -57,7 +60,7 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
@@ -113,14 +116,14 @@ fn table(word: &str, names: &Names) -> Result<TableId> {
 /// Documents for programs, and for `srsync` itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<'a> {
+pub(super) struct List<'a, T> {
     api_version: &'static str,
     kind: &'static str,
-    items: &'a [Manifest],
+    items: &'a [T],
 }
 
-impl<'a> List<'a> {
-    fn of(items: &'a [Manifest]) -> Self {
+impl<'a, T> List<'a, T> {
+    pub(super) fn of(items: &'a [T]) -> Self {
         Self {
             api_version: "v1",
             kind: "List",

@@ -12,6 +12,11 @@ mod flush;
 mod gateway;
 mod generate;
 mod import;
+#[cfg(feature = "kube")]
+mod import_objects;
+#[cfg(not(feature = "kube"))]
+#[path = "import_objects/refused.rs"]
+mod import_objects;
 mod log;
 mod output;
 mod plan;

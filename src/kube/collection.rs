@@ -57,22 +57,14 @@ impl Collection {
         self.kind
     }
 
-    /// What a request is for, of all of it or of one object.
-    pub(super) fn purpose(
-        self,
-        verb: &'static str,
-        verbs: &'static str,
-        object: Option<&str>,
-    ) -> Purpose {
+    /// What a request of all of it is for.
+    pub(super) fn purpose(self, verb: &'static str, verbs: &'static str) -> Purpose {
         let group = self.dialect.group();
         Purpose {
             verb,
             group,
             resource: self.plural,
-            name: match object {
-                Some(name) => format!("{name} of {group}"),
-                None => format!("of {group}"),
-            },
+            name: format!("of {group}"),
             verbs,
             missing: "install its CRD, or leave its group out of `groups` (--kube-source)",
         }

@@ -3,6 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::collection::Collection;
+use super::yaml;
+
+/// What `kubectl apply` remembers of itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An object as a text for the parser of documents: only what decides about routes, so that nothing else
 /// is a change.
@@ -18,6 +22,30 @@ pub(super) fn document(object: &Value, collection: Collection) -> String {
     let text = serde_json::to_string_pretty(&document);
     // What came as JSON can be written as JSON.
     text.unwrap_or_default()
+}
+
+/// An object as what a person would keep in a file: with its labels and annotations, without anything that
+/// a cluster adds.
+pub fn file(object: &Value, collection: Collection) -> Map<String, Value> {
+    let mut file = body(object, collection);
+    let mut metadata = Map::new();
+    for key in ["name", "namespace", "labels", "annotations"] {
+        let mut value = object["metadata"][key].clone();
+        if let Value::Object(entries) = &mut value {
+            entries.remove(LAST_APPLIED);
+        }
+        let is_empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
+        if !is_empty {
+            metadata.insert(key.to_owned(), value);
+        }
+    }
+    file.insert("metadata".to_owned(), Value::Object(metadata));
+    file
+}
+
+/// The same as YAML.
+pub fn file_text(file: &Map<String, Value>) -> String {
+    yaml::mapping(file, 0)
 }
 
 /// All of an object but its metadata and its status.

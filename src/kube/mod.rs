@@ -7,17 +7,20 @@
 //! - `link`: requests, and the connection they go through. `trouble`: what became of them, in words.
 //! - `desk`: what is wrong at the moment, and what of it is news. `pace`: when to try again.
 //! - `labels`: the labels of this node, watched. `mirror`: what became of documents, on their objects.
-//! - `objects`: objects that are read like documents, watched. `collection`: which. `manifest`: as texts.
+//! - `objects`: objects that are read like documents, watched. `collection`: which. `manifest`, `yaml`: as texts.
+//! - `listing`: all objects at one moment.
 
 mod collection;
 mod desk;
 mod labels;
 mod link;
+mod listing;
 mod manifest;
 mod mirror;
 mod objects;
 mod pace;
 mod trouble;
+mod yaml;
 
 use std::sync::Arc;
 
@@ -29,6 +32,8 @@ use crate::report::{KubernetesStatus, Level, Published};
 
 pub use collection::Collection;
 pub use link::from_environment;
+pub use listing::{Found, fetch};
+pub use manifest::{file, file_text};
 pub use mirror::Make;
 pub use objects::{Heard, Objects};
 pub use trouble::{Kind, Trouble};

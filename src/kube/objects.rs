@@ -13,12 +13,11 @@ use super::collection::Collection;
 use super::desk::{Concern, Desk};
 use super::labels::refusal;
 use super::link::{Ask, Link};
+use super::listing::{encoded, is_going, list, name, version};
 use super::pace::{Pace, chance};
 use super::trouble::Purpose;
 use super::{Kind, News, Trouble, manifest};
 
-/// How many objects come in one answer.
-const PAGE: usize = 250;
 /// How long one watch lasts. The connection may have died without a word, so this is how late a change
 /// can be heard at worst.
 const WATCHED: Duration = Duration::from_secs(120);
@@ -99,8 +98,12 @@ impl Following {
         C: AsyncFn() -> Result<Client, Trouble>,
     {
         if self.version.is_none() {
-            match self.list(link).await {
+            match list(link, self.collection).await {
                 Ok((objects, version)) => {
+                    let wanted = objects.iter().filter(|object| !is_going(object));
+                    let named =
+                        wanted.filter_map(|object| Some((name(object)?, self.text(object))));
+                    let objects = named.collect();
                     self.missed = false;
                     self.version = Some(version);
                     self.learn_all(objects, desk);
@@ -113,33 +116,6 @@ impl Following {
         watched.map_err(|trouble| (self.purpose("watch"), trouble))?;
         self.works(desk);
         Ok(Duration::from_secs(1).mul_f64(chance()))
-    }
-
-    /// All objects, and up to which change.
-    async fn list<C>(&self, link: &mut Link<'_, C>) -> Result<(Objects, String), Trouble>
-    where
-        C: AsyncFn() -> Result<Client, Trouble>,
-    {
-        let mut objects = Objects::new();
-        let mut page = String::new();
-        loop {
-            let path = format!("{}?limit={PAGE}{page}", self.collection.path());
-            let mut answer = link.ask(&Ask::get(path)).await?;
-            let Value::Array(items) = answer["items"].take() else {
-                let message = "its list of objects has no `items`";
-                return Err(Trouble::new(Kind::Server, message));
-            };
-            let wanted = items.iter().filter(|object| !is_going(object));
-            objects.extend(wanted.filter_map(|object| {
-                let text = manifest::document(object, self.collection);
-                Some((name(object)?, text.into()))
-            }));
-            let metadata = &answer["metadata"];
-            match metadata["continue"].as_str() {
-                Some(token) if !token.is_empty() => page = format!("&continue={}", encoded(token)),
-                _ => return Ok((objects, version(metadata).unwrap_or_default())),
-            }
-        }
     }
 
     async fn watch<C>(&mut self, link: &mut Link<'_, C>, desk: &Desk<'_>) -> Result<(), Trouble>
@@ -186,7 +162,7 @@ impl Following {
 
     fn learn(&mut self, object: &Value, desk: &Desk<'_>) {
         let Some(name) = name(object) else { return };
-        let text: Arc<str> = manifest::document(object, self.collection).into();
+        let text = self.text(object);
         let known = self.known.get_or_insert_default();
         // Most changes of an object are of its status.
         if known.get(&name) != Some(&text) {
@@ -235,36 +211,11 @@ impl Following {
         desk.worked(Concern::Objects(self.collection));
     }
 
-    fn purpose(&self, verb: &'static str) -> Purpose {
-        self.collection.purpose(verb, "list, watch", None)
+    fn text(&self, object: &Value) -> Arc<str> {
+        manifest::document(object, self.collection).into()
     }
-}
 
-/// Whether somebody has deleted it: it is only there until all who have a finalizer on it are ready.
-fn is_going(object: &Value) -> bool {
-    !object["metadata"]["deletionTimestamp"].is_null()
-}
-
-/// `NAME`, or `NAMESPACE/NAME`.
-fn name(object: &Value) -> Option<String> {
-    let metadata = &object["metadata"];
-    let name = metadata["name"].as_str()?;
-    Some(match metadata["namespace"].as_str() {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
-    })
-}
-
-fn version(metadata: &Value) -> Option<String> {
-    metadata["resourceVersion"].as_str().map(str::to_owned)
-}
-
-/// As part of a query.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let encode = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
+    fn purpose(&self, verb: &'static str) -> Purpose {
+        self.collection.purpose(verb, "list, watch")
+    }
 }
