@@ -10,6 +10,7 @@
 //!                   daemon → probe → { kernel, model }
 //!                   daemon → kube → { report, model }
 //!        commands → import → { spec, plan } → model
+//!        commands → kube
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
 //!
@@ -20,7 +21,7 @@
 //! - [`gateway`]: which of several gateways works, and which carries. Pure.
 //! - [`import`]: routes of a kernel → documents that ask for just these. Pure.
 //! - [`kernel`]: netlink: reads a node, changes its routes, hears what happens to it.
-//! - `kube` (cargo feature `kube`): labels from Kubernetes, and status to it.
+//! - `kube` (cargo feature `kube`): labels and objects from Kubernetes, and status to it.
 //! - [`model`]: pure types.
 //! - [`plan`]: documents × observed routes → one verdict for every slot. Pure.
 //! - [`privileges`]: giving up what a daemon does not need.

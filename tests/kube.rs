@@ -16,6 +16,7 @@ mod kube {
     mod api;
     mod daemon;
     mod events;
+    mod finalizers;
     mod import;
     mod labels;
     mod mirror;

@@ -87,6 +87,7 @@ impl Daemon {
 
     /// A pass was completed: tells and counts what it changed. Returns how many routes.
     fn complete(&mut self, pass: Pass) -> usize {
+        self.running.counters.objects_read = self.keeper.told_read();
         let before = self.published.clone();
         let published = self.wanted.publish(pass);
         // Before the first pass nothing is known, so nothing is news but what is done.

@@ -190,10 +190,11 @@ impl Daemon {
                 node: settings.node_name.clone(),
                 labels: settings.kube.node_labels,
                 mirror: settings.kube.mirror.map(|mirror| crate::kube::Mirror {
-                    published: published_now,
+                    published: published_now.clone(),
                     make: super::kubernetes::make(mirror),
                 }),
                 objects,
+                published: Some(published_now),
             };
             super::kubernetes::talk(task, sender.clone())?;
         }

@@ -44,6 +44,23 @@ impl Collection {
         format!("/apis/{}/{}", self.dialect.api_version(), self.plural)
     }
 
+    /// Where the API has one of it.
+    pub(super) fn path_of(self, name: &str) -> String {
+        match name.split_once('/') {
+            None => format!("{}/{name}", self.path()),
+            Some((namespace, name)) => format!(
+                "/apis/{}/namespaces/{namespace}/{}/{name}",
+                self.dialect.api_version(),
+                self.plural
+            ),
+        }
+    }
+
+    /// Whether its objects may have the finalizer of the old operator.
+    pub(super) fn has_finalizers(self) -> bool {
+        self.dialect == Dialect::Ibm
+    }
+
     /// Whether it is no trouble if the cluster does not have it.
     pub(super) fn is_optional(self) -> bool {
         !self.named

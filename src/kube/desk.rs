@@ -1,6 +1,6 @@
 //! What is wrong with the API at the moment, and what of it is news.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +26,8 @@ pub(super) enum Concern {
     Events,
     /// Objects that are read like documents.
     Objects(Collection),
+    /// Objects that somebody deletes, and that wait for this node.
+    Finalizers,
 }
 
 impl Concern {
@@ -35,6 +37,7 @@ impl Concern {
             Self::Labels => "node labels".to_owned(),
             Self::Events => "events".to_owned(),
             Self::Mirror(group) => format!("status of staticroutes.{group}"),
+            Self::Finalizers => "deleted objects".to_owned(),
             Self::Objects(collection) => format!("objects of {collection}"),
         }
     }
@@ -50,6 +53,8 @@ pub(super) struct Desk<'a> {
     board: RefCell<Board>,
     /// Something works that did not.
     calmer: Notify,
+    /// How often something was told of objects.
+    objects: Cell<u64>,
 }
 
 impl<'a> Desk<'a> {
@@ -58,7 +63,13 @@ impl<'a> Desk<'a> {
             tell,
             board: RefCell::default(),
             calmer: Notify::new(),
+            objects: Cell::new(0),
         }
+    }
+
+    /// How often something was told of objects.
+    pub(super) fn objects(&self) -> u64 {
+        self.objects.get()
     }
 
     /// Says, for ever, what is over.
@@ -71,6 +82,9 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) fn tell(&self, news: News) {
+        if matches!(news, News::Objects(..)) {
+            self.objects.set(self.objects.get() + 1);
+        }
         (self.tell)(news);
     }
 

@@ -8,10 +8,11 @@
 //! - `desk`: what is wrong at the moment, and what of it is news. `pace`: when to try again.
 //! - `labels`: the labels of this node, watched. `mirror`: what became of documents, on their objects.
 //! - `objects`: objects that are read like documents, watched. `collection`: which. `manifest`, `yaml`: as texts.
-//! - `listing`: all objects at one moment.
+//! - `listing`: all objects at one moment. `finalizers`: those of the old operator, once routes are gone.
 
 mod collection;
 mod desk;
+mod finalizers;
 mod labels;
 mod link;
 mod listing;
@@ -39,6 +40,7 @@ pub use objects::{Heard, Objects};
 pub use trouble::{Kind, Trouble};
 
 use desk::Desk;
+use finalizers::Going;
 use link::Link;
 
 /// What there is to do.
@@ -49,6 +51,8 @@ pub struct Task {
     pub labels: bool,
     /// Objects of these are wanted.
     pub objects: Vec<Collection>,
+    /// What became of them. Where it is shown, objects that somebody deletes are let go.
+    pub published: Option<watch::Receiver<Arc<Published>>>,
     /// What became of documents is written to their objects.
     pub mirror: Option<Mirror>,
 }
@@ -88,6 +92,7 @@ where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let desk = Desk::new(&tell);
+    let going = Going::new(&task.node);
     let labels = async {
         if task.labels {
             labels::follow(&task.node, Link::new(&connect), &desk).await;
@@ -101,10 +106,17 @@ where
     };
     let follow = async |index: usize| {
         if let Some(collection) = task.objects.get(index) {
-            objects::follow(*collection, Link::new(&connect), &desk).await;
+            objects::follow(*collection, Link::new(&connect), &desk, &going).await;
+        }
+    };
+    let release = async {
+        let mut collections = task.objects.iter();
+        let held = collections.find(|collection| collection.has_finalizers());
+        if let Some((collection, published)) = held.zip(task.published.clone()) {
+            finalizers::release(*collection, Link::new(&connect), &desk, &going, published).await;
         }
     };
     // There are no more collections than that.
     let objects = async { tokio::join!(follow(0), follow(1), follow(2), follow(3)) };
-    tokio::join!(labels, keep, objects, desk.say_what_is_over());
+    tokio::join!(labels, keep, release, objects, desk.say_what_is_over());
 }

@@ -1,7 +1,7 @@
 //! Objects of the cluster as a source: listed, then watched. What was known last is good until there is
 //! better: only an answer that says so takes an object away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::collection::Collection;
 use super::desk::{Concern, Desk};
+use super::finalizers::Going;
 use super::labels::refusal;
 use super::link::{Ask, Link};
 use super::listing::{encoded, is_going, list, name, version};
@@ -47,12 +48,17 @@ pub enum Heard {
 pub type Objects = BTreeMap<String, Arc<str>>;
 
 /// Tells the objects of a collection, and each change of them.
-pub(super) async fn follow<C>(collection: Collection, mut link: Link<'_, C>, desk: &Desk<'_>)
-where
+pub(super) async fn follow<C>(
+    collection: Collection,
+    mut link: Link<'_, C>,
+    desk: &Desk<'_>,
+    going: &Going<'_>,
+) where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let mut following = Following {
         collection,
+        going: collection.has_finalizers().then_some(going),
         known: None,
         version: None,
         missed: false,
@@ -75,8 +81,10 @@ where
     }
 }
 
-struct Following {
+struct Following<'g> {
     collection: Collection,
+    /// Where those are noted that wait for this node.
+    going: Option<&'g Going<'g>>,
     /// What was told; `None` before the first complete list.
     known: Option<Objects>,
     /// Up to which change that is, where a watch can begin there.
@@ -86,7 +94,7 @@ struct Following {
     pace: Pace,
 }
 
-impl Following {
+impl Following<'_> {
     /// Lists the objects, unless they are known, and watches them until the watch ends. Returns how long
     /// to wait before the next time.
     async fn once<C>(
@@ -103,10 +111,11 @@ impl Following {
                     let wanted = objects.iter().filter(|object| !is_going(object));
                     let named =
                         wanted.filter_map(|object| Some((name(object)?, self.text(object))));
-                    let objects = named.collect();
+                    let wanted = named.collect();
                     self.missed = false;
                     self.version = Some(version);
-                    self.learn_all(objects, desk);
+                    self.learn_all(wanted, desk);
+                    self.note_all(&objects, desk);
                 }
                 Err(trouble) if self.may_be_missing(&trouble) => return Ok(self.miss(desk)),
                 Err(trouble) => return Err((self.purpose("list"), trouble)),
@@ -142,7 +151,15 @@ impl Following {
             match event["type"].as_str() {
                 Some("ERROR") => return Err(refusal(object)),
                 Some("ADDED" | "MODIFIED") if !is_going(object) => self.learn(object, desk),
-                Some("ADDED" | "MODIFIED" | "DELETED") => self.forget(object, desk),
+                Some("ADDED" | "MODIFIED") => {
+                    self.forget(object, desk);
+                    self.note(object, desk);
+                }
+                Some("DELETED") => {
+                    self.forget(object, desk);
+                    let gone = name(object);
+                    self.note_only(|name| gone.as_deref() != Some(name));
+                }
                 _ => {}
             }
             if let Some(version) = version(&object["metadata"]) {
@@ -175,6 +192,25 @@ impl Following {
         let Some(name) = name(object) else { return };
         if self.known.get_or_insert_default().remove(&name).is_some() {
             desk.tell(News::Objects(self.collection, Heard::One(name, None)));
+        }
+    }
+
+    /// Notes which of all objects wait for this node to be deleted.
+    fn note_all(&self, objects: &[Value], desk: &Desk<'_>) {
+        let there: BTreeSet<String> = objects.iter().filter_map(name).collect();
+        self.note_only(|name| there.contains(name));
+        objects.iter().for_each(|object| self.note(object, desk));
+    }
+
+    fn note(&self, object: &Value, desk: &Desk<'_>) {
+        if let (Some(going), Some(name)) = (self.going, name(object)) {
+            going.note(&name, object, desk.objects());
+        }
+    }
+
+    fn note_only(&self, is_there: impl Fn(&str) -> bool) {
+        if let Some(going) = self.going {
+            going.only(is_there);
         }
     }
 

@@ -334,6 +334,8 @@ pub struct KubernetesTrouble {
 /// What is counted while the daemon runs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counters {
+    /// How much had been told of objects of a cluster when the last complete pass began.
+    pub objects_read: u64,
     /// Passes by what made them happen.
     pub passes: BTreeMap<Trigger, u64>,
     /// Passes that could not be completed.

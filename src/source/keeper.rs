@@ -60,6 +60,8 @@ pub struct Keeper {
     sources: Vec<Source>,
     /// What is told of texts that are no files: one more source, after the others.
     told: Option<Told>,
+    /// How much was told when it was read last.
+    told_read: u64,
     /// What is in force of each file.
     kept: BTreeMap<FileId, Kept>,
     /// The source that each document file was last reached through.
@@ -153,6 +155,11 @@ impl Keeper {
         self.told.as_mut()
     }
 
+    /// How often something had been told of texts when they were read last.
+    pub fn told_read(&self) -> u64 {
+        self.told_read
+    }
+
     /// Reads everything again. `None` if nothing changed since: neither what is in force, nor any
     /// finding, nor the condition of a source.
     pub fn refresh(
@@ -230,6 +237,7 @@ impl Keeper {
         let paths = self.sources.len() - usize::from(self.told.is_some());
         let paths = self.sources.iter().take(paths);
         let mut listings: Vec<Listing> = paths.map(|source| reading.path(&source.path)).collect();
+        self.told_read = self.told.as_ref().map_or(0, Told::count);
         listings.extend(self.told.as_ref().map(|told| reading.told(told)));
         let contents = reading.finish();
         self.reader.remember(&contents);

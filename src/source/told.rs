@@ -16,6 +16,8 @@ pub struct Told {
     texts: BTreeMap<Arc<str>, Arc<str>>,
     /// The collections of which nothing is known yet.
     awaited: BTreeSet<String>,
+    /// How often something was told.
+    count: u64,
 }
 
 impl Told {
@@ -24,6 +26,7 @@ impl Told {
         Self {
             texts: BTreeMap::new(),
             awaited: collections.into_iter().collect(),
+            count: 0,
         }
     }
 
@@ -39,6 +42,7 @@ impl Told {
         let named = texts.map(|(object, text)| (name(collection, object), Arc::clone(text)));
         self.texts.extend(named);
         self.awaited.remove(collection);
+        self.count += 1;
     }
 
     /// One text is another now, or is gone.
@@ -48,6 +52,12 @@ impl Told {
             Some(text) => drop(self.texts.insert(name, text)),
             None => drop(self.texts.remove(&name)),
         }
+        self.count += 1;
+    }
+
+    /// How often something was told.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     pub(super) fn texts(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {

@@ -60,6 +60,7 @@ async fn live(api: &Api, stages: Vec<Published>) -> Vec<String> {
         node: "worker-1".to_owned(),
         labels: false,
         objects: Vec::new(),
+        published: None,
         mirror: Some(Mirror { published, make }),
     };
     let tell = |news| {

@@ -29,6 +29,7 @@ async fn follow(api: &Api, enough: impl Fn(&Told) -> bool) -> Told {
         labels: true,
         mirror: None,
         objects: Vec::new(),
+        published: None,
     };
     let tell = |news| {
         let mut told = told.borrow_mut();

@@ -118,6 +118,7 @@ async fn mirror(api: &Api, now: Published, requests: usize, minutes: u64) -> Vec
         node: "worker-1".to_owned(),
         labels: false,
         objects: Vec::new(),
+        published: None,
         mirror: Some(Mirror {
             published,
             make: None,

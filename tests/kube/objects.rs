@@ -57,6 +57,7 @@ async fn follow(api: &Api, source: KubeSource, enough: impl Fn(&Told) -> bool) -
         labels: false,
         objects: objects.into_iter().filter(is_first).collect(),
         mirror: None,
+        published: None,
     };
     let tell = |news| {
         let mut told = told.borrow_mut();
