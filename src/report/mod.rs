@@ -33,6 +33,8 @@ pub use running::{
 pub use selection::Selection;
 pub use text::{Detail, Style, plural};
 
+pub use crate::plan::ReasonCode;
+
 use crate::model::{IfIndex, Link, NextHopKind, Observed, RouteAttrs, State};
 use crate::plan::{Inputs, Plan, Reason, Removals, Row, Verdict};
 

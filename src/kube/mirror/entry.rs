@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::{DocumentId, Prefix, State};
-use crate::plan::ReasonCode;
-use crate::report::{Published, Report, RowView};
+use crate::report::{Published, ReasonCode, Report, RowView};
 
 /// So many routes of a document are shown one by one, however many it has.
 const SHOWN: usize = 10;

@@ -110,7 +110,7 @@ fn via(gateways: &BTreeSet<IpAddr>) -> String {
 mod tests {
     use super::*;
     use crate::model::State;
-    use crate::plan::ReasonCode;
+    use crate::report::ReasonCode;
 
     fn ready(gateways: &[&str]) -> Entry {
         Entry {
