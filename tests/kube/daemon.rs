@@ -57,7 +57,7 @@ fn a_changed_label_changes_the_routes_at_once() {
         wait_for(&[ALL]);
         server.label(json!({"role": "egress", "zone": "a"}));
         wait_for(&[EGRESS, ALL]);
-        assert_eq!(daemon.passes("labels"), 3);
+        wait_until("three passes", || daemon.passes("labels") == 3);
         let said = daemon.messages("nodeLabels");
         assert_eq!(
             said[0],
