@@ -56,9 +56,9 @@ impl Collection {
         }
     }
 
-    /// Whether its objects may have the finalizer of the old operator.
-    pub(super) fn has_finalizers(self) -> bool {
-        self.dialect == Dialect::Ibm
+    /// Whose objects they are.
+    pub(super) fn dialect(self) -> Dialect {
+        self.dialect
     }
 
     /// Whether it is no trouble if the cluster does not have it.

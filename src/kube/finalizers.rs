@@ -1,7 +1,7 @@
-//! Objects of the old operator's group that somebody deletes: they stay until each node has said that it has
+//! Objects of the two operators' groups that somebody deletes: they stay until each node has said that it has
 //! no route of them any more, and the last one lets them go.
 //!
-//! Its finalizer, and this node's entry in the status, are all that is ever taken away.
+//! The operator's finalizer, and this node's entry in the status, are all that is ever taken away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +22,15 @@ use super::{Kind, Trouble};
 use crate::model::Dialect;
 use crate::report::{Action, Published};
 
-/// What the operator puts on each of its objects.
-const FINALIZER: &str = "finalizer.static-route.ibm.com";
+/// What the operator puts on each of its objects; nothing where there is no operator.
+fn finalizer(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::Native => None,
+        // That operator is made with kopf, which puts its own there.
+        Dialect::DigitalOcean => Some("kopf.zalando.org/KopfFinalizerMarker"),
+        Dialect::Ibm => Some("finalizer.static-route.ibm.com"),
+    }
+}
 
 /// So often somebody else may be faster before that is said.
 const ATTEMPTS: u32 = 5;
@@ -31,19 +38,29 @@ const ATTEMPTS: u32 = 5;
 /// The objects that wait for this node.
 pub(super) struct Going<'n> {
     node: &'n str,
+    collection: Collection,
+    /// What holds them.
+    finalizer: &'static str,
     /// Each with how much had been told of objects when it was no longer wanted.
     names: watch::Sender<BTreeMap<String, u64>>,
 }
 
 impl<'n> Going<'n> {
-    pub(super) fn new(node: &'n str) -> Self {
+    /// Those of a collection, where an operator may hold them.
+    pub(super) fn of(collection: Collection, node: &'n str) -> Option<Self> {
+        let finalizer = finalizer(collection.dialect())?;
         let (names, _) = watch::channel(BTreeMap::new());
-        Self { node, names }
+        Some(Self {
+            node,
+            collection,
+            finalizer,
+            names,
+        })
     }
 
     /// Notes an object as it is now: whether it is going, and this node has something to do about it.
     pub(super) fn note(&self, name: &str, object: &Value, told: u64) {
-        let waits = is_held(object) && !matches!(step(object, self.node), Step::Done);
+        let waits = !matches!(self.step(object), Step::Done);
         self.names.send_if_modified(|names| match waits {
             true if names.contains_key(name) => false,
             true => names.insert(name.to_owned(), told).is_none(),
@@ -63,29 +80,29 @@ impl<'n> Going<'n> {
 
 /// Lets go of each object that waits for this node, once a complete pass has left no route of it.
 pub(super) async fn release<C>(
-    collection: Collection,
+    going: &Going<'_>,
     mut link: Link<'_, C>,
     desk: &Desk<'_>,
-    going: &Going<'_>,
     mut published: watch::Receiver<Arc<Published>>,
 ) where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
+    let dialect = going.collection.dialect();
     let mut names = going.names.subscribe();
     let mut pace = Pace::default();
     loop {
         let waiting = names.borrow_and_update().clone();
         let now = Arc::clone(&published.borrow_and_update());
         let free = waiting.iter();
-        let free = free.filter(|(name, told)| is_gone(&now, name, **told));
+        let free = free.filter(|(name, told)| is_gone(&now, (dialect, name), **told));
         let mut wait = None;
         for (name, _) in free {
-            let path = collection.path_of(name);
-            let released = let_go(&mut link, &path, going.node).await;
+            let path = going.collection.path_of(name);
+            let released = let_go(&mut link, &path, going).await;
             match released {
                 Ok(()) => desk.worked(Concern::Finalizers),
                 Err(trouble) => {
-                    desk.failed(Concern::Finalizers, &trouble, &purpose(name));
+                    desk.failed(Concern::Finalizers, &trouble, &purpose(dialect, name));
                     wait = Some(pace.after(&trouble, chance()));
                 }
             }
@@ -112,10 +129,10 @@ pub(super) async fn release<C>(
 }
 
 /// Whether a complete pass after the object was given up has left no route of it.
-fn is_gone(published: &Published, name: &str, told: u64) -> bool {
+fn is_gone(published: &Published, (dialect, name): (Dialect, &str), told: u64) -> bool {
     let mut documents = published.documents.iter();
-    let is_wanted = documents
-        .any(|document| document.id.dialect == Dialect::Ibm && document.id.to_string() == name);
+    let is_wanted =
+        documents.any(|document| document.id.dialect == dialect && document.id.to_string() == name);
     published.running.counters.objects_read >= told
         && published.incomplete.is_none()
         && !is_wanted
@@ -126,7 +143,7 @@ fn is_gone(published: &Published, name: &str, told: u64) -> bool {
 }
 
 /// Takes this node's entry away, and the finalizer if no entry is left.
-async fn let_go<C>(link: &mut Link<'_, C>, path: &str, node: &str) -> Result<(), Trouble>
+async fn let_go<C>(link: &mut Link<'_, C>, path: &str, going: &Going<'_>) -> Result<(), Trouble>
 where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
@@ -136,10 +153,7 @@ where
             Err(trouble) if trouble.kind == Kind::NotFound => return Ok(()),
             object => object?,
         };
-        if !is_held(&object) {
-            return Ok(());
-        }
-        let done = match step(&object, node) {
+        let done = match going.step(&object) {
             Step::Done => return Ok(()),
             Step::Entry(patch) => {
                 let status = format!("{path}/status");
@@ -180,42 +194,54 @@ enum Step {
     Finalizer(Value),
 }
 
-/// Each patch tests what it was decided by, so that nobody's entry and no other finalizer is lost.
-fn step(object: &Value, node: &str) -> Step {
-    let none = Vec::new();
-    let nodes = object["status"]["nodeStatus"].as_array().unwrap_or(&none);
-    if let Some(index) = nodes.iter().position(|entry| entry["hostname"] == node) {
-        let entry = format!("/status/nodeStatus/{index}");
-        return Step::Entry(json!([
-            {"op": "test", "path": format!("{entry}/hostname"), "value": node},
-            {"op": "remove", "path": entry},
-        ]));
-    }
-    let finalizers = object["metadata"]["finalizers"].as_array().unwrap_or(&none);
-    let index = finalizers
-        .iter()
-        .position(|finalizer| finalizer == FINALIZER);
-    match index.filter(|_| nodes.is_empty()) {
-        None => Step::Done,
-        Some(index) => {
-            let finalizer = format!("/metadata/finalizers/{index}");
-            let version = &object["metadata"]["resourceVersion"];
-            Step::Finalizer(json!([
-                {"op": "test", "path": "/metadata/resourceVersion", "value": version},
-                {"op": "test", "path": finalizer, "value": FINALIZER},
-                {"op": "remove", "path": finalizer},
-            ]))
+impl Going<'_> {
+    /// Each patch tests what it was decided by, so that nobody's entry and no other finalizer is lost.
+    fn step(&self, object: &Value) -> Step {
+        let finalizers = object["metadata"]["finalizers"].as_array();
+        let mut finalizers = finalizers.into_iter().flatten();
+        let ours = finalizers.position(|finalizer| finalizer == self.finalizer);
+        let Some(index) = ours.filter(|_| is_going(object)) else {
+            return Step::Done;
+        };
+        let status = &object["status"];
+        let version = json!({
+            "op": "test", "path": "/metadata/resourceVersion", "value": object["metadata"]["resourceVersion"],
+        });
+        let others = match self.collection.dialect() {
+            Dialect::Ibm => {
+                let nodes = status["nodeStatus"]
+                    .as_array()
+                    .map_or(&[][..], Vec::as_slice);
+                if let Some(index) = nodes
+                    .iter()
+                    .position(|entry| entry["hostname"] == self.node)
+                {
+                    let entry = format!("/status/nodeStatus/{index}");
+                    return Step::Entry(json!([
+                        {"op": "test", "path": format!("{entry}/hostname"), "value": self.node},
+                        {"op": "remove", "path": entry},
+                    ]));
+                }
+                nodes.len()
+            }
+            Dialect::DigitalOcean | Dialect::Native => {
+                if !status["nodes"][self.node].is_null() {
+                    let entry = format!("/status/nodes/{}", self.node);
+                    return Step::Entry(json!([version, {"op": "remove", "path": entry}]));
+                }
+                status["nodes"].as_object().map_or(0, serde_json::Map::len)
+            }
+        };
+        if others > 0 {
+            return Step::Done;
         }
+        let finalizer = format!("/metadata/finalizers/{index}");
+        Step::Finalizer(json!([
+            version,
+            {"op": "test", "path": finalizer, "value": self.finalizer},
+            {"op": "remove", "path": finalizer},
+        ]))
     }
-}
-
-/// Whether an object is deleted but for the finalizer.
-fn is_held(object: &Value) -> bool {
-    let mut finalizers = object["metadata"]["finalizers"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    is_going(object) && finalizers.any(|finalizer| finalizer == FINALIZER)
 }
 
 fn patched(path: &str, patch: &Value) -> Ask {
@@ -229,10 +255,10 @@ fn patched(path: &str, patch: &Value) -> Ask {
     }
 }
 
-fn purpose(name: &str) -> Purpose {
+fn purpose(dialect: Dialect, name: &str) -> Purpose {
     Purpose {
         verb: "patch",
-        group: Dialect::Ibm.group(),
+        group: dialect.group(),
         resource: "staticroutes, staticroutes/status",
         name: name.to_owned(),
         verbs: "get, list, watch, patch",

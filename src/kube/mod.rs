@@ -92,7 +92,6 @@ where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let desk = Desk::new(&tell);
-    let going = Going::new(&task.node);
     let labels = async {
         if task.labels {
             labels::follow(&task.node, Link::new(&connect), &desk).await;
@@ -105,18 +104,19 @@ where
         }
     };
     let follow = async |index: usize| {
-        if let Some(collection) = task.objects.get(index) {
-            objects::follow(*collection, Link::new(&connect), &desk, &going).await;
-        }
-    };
-    let release = async {
-        let mut collections = task.objects.iter();
-        let held = collections.find(|collection| collection.has_finalizers());
-        if let Some((collection, published)) = held.zip(task.published.clone()) {
-            finalizers::release(*collection, Link::new(&connect), &desk, &going, published).await;
-        }
+        let Some(collection) = task.objects.get(index).copied() else {
+            return;
+        };
+        let going = Going::of(collection, &task.node);
+        let follow = objects::follow(collection, Link::new(&connect), &desk, going.as_ref());
+        let release = async {
+            if let Some((going, published)) = going.as_ref().zip(task.published.clone()) {
+                finalizers::release(going, Link::new(&connect), &desk, published).await;
+            }
+        };
+        tokio::join!(follow, release);
     };
     // There are no more collections than that.
     let objects = async { tokio::join!(follow(0), follow(1), follow(2), follow(3)) };
-    tokio::join!(labels, keep, release, objects, desk.say_what_is_over());
+    tokio::join!(labels, keep, objects, desk.say_what_is_over());
 }

@@ -52,13 +52,13 @@ pub(super) async fn follow<C>(
     collection: Collection,
     mut link: Link<'_, C>,
     desk: &Desk<'_>,
-    going: &Going<'_>,
+    going: Option<&Going<'_>>,
 ) where
     C: AsyncFn() -> Result<Client, Trouble>,
 {
     let mut following = Following {
         collection,
-        going: collection.has_finalizers().then_some(going),
+        going,
         known: None,
         version: None,
         missed: false,

@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use super::api::{Sent, status};
 
 const FINALIZER: &str = "finalizer.static-route.ibm.com";
+const MARKER: &str = "kopf.zalando.org/KopfFinalizerMarker";
+const OCEAN: &str = "networking.digitalocean.com/v1";
 
 /// The cluster: one object, what was asked of it, and what somebody else does before the next patch.
 #[derive(Clone, Default)]
@@ -74,6 +76,12 @@ impl Cluster {
         if self.denied {
             return (403, status(403, "because"));
         }
+        if line.ends_with("/status") && object["apiVersion"] == OCEAN {
+            return (
+                404,
+                status(404, "the server could not find the requested resource"),
+            );
+        }
         let patch: Value = serde_json::from_slice(body).unwrap();
         let mut patched = object.clone();
         for step in patch.as_array().unwrap() {
@@ -82,9 +90,11 @@ impl Cluster {
                 "test" if patched.pointer(path) == Some(&step["value"]) => {}
                 "test" => return (422, status(422, "testing path failed")),
                 "remove" => {
-                    let (list, index) = path.rsplit_once('/').unwrap();
-                    let list = patched.pointer_mut(list).unwrap().as_array_mut().unwrap();
-                    list.remove(index.parse().unwrap());
+                    let (parent, key) = path.rsplit_once('/').unwrap();
+                    match patched.pointer_mut(parent).unwrap() {
+                        Value::Array(list) => drop(list.remove(key.parse().unwrap())),
+                        fields => drop(fields.as_object_mut().unwrap().remove(key).unwrap()),
+                    }
                 }
                 op => panic!("{op}"),
             }
@@ -127,6 +137,18 @@ fn object(hosts: &[&str], finalizers: &[&str]) -> Value {
     })
 }
 
+/// One of the other operator: no status apart, and in it a map.
+fn ocean(nodes: &[&str], finalizers: &[&str]) -> Value {
+    let nodes: serde_json::Map<String, Value> = nodes
+        .iter()
+        .map(|node| ((*node).to_owned(), json!([{"status": "Ready"}])))
+        .collect();
+    let mut object = object(&[], finalizers);
+    object["apiVersion"] = json!(OCEAN);
+    object["status"] = json!({"nodes": nodes, "create_fn": []});
+    object
+}
+
 /// What a daemon shows after a complete pass that had read so much.
 fn published(objects_read: u64) -> Published {
     let names = Arc::new(Names::default());
@@ -138,10 +160,14 @@ fn published(objects_read: u64) -> Published {
 /// What `worker-1` does within an hour, and what it says.
 async fn work(cluster: &Cluster, shown: watch::Receiver<Arc<Published>>) -> Vec<String> {
     let said = RefCell::new(Vec::new());
+    let dialect = match cluster.object.lock().unwrap()["apiVersion"] == OCEAN {
+        true => Dialect::DigitalOcean,
+        false => Dialect::Ibm,
+    };
     let task = Task {
         node: "worker-1".to_owned(),
         labels: false,
-        objects: Collection::of(&KubeSource::Groups([Dialect::Ibm].into())),
+        objects: Collection::of(&KubeSource::Groups([dialect].into())),
         published: Some(shown),
         mirror: None,
     };
@@ -184,6 +210,22 @@ async fn the_last_node_takes_the_finalizer_away_and_no_other() {
         json!(["a.example.com/x", "b.example.com/y"])
     );
     assert_eq!(cluster.patches(), ["status", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_of_digitalocean_wait_for_every_node_too() {
+    let cluster = Cluster::of(ocean(&["worker-1", "worker-2"], &[MARKER]));
+    let said = after_a_pass(&cluster).await;
+    let left = |cluster: &Cluster| cluster.object.lock().unwrap()["status"]["nodes"].clone();
+    assert_eq!(left(&cluster), json!({"worker-2": [{"status": "Ready"}]}));
+    assert_eq!(cluster.finalizers(), json!([MARKER]));
+    assert_eq!(said, [""; 0]);
+    let others = &["a.example.com/x", MARKER];
+    let cluster = Cluster::of(ocean(&["worker-1"], others));
+    after_a_pass(&cluster).await;
+    assert_eq!(left(&cluster), json!({}));
+    assert_eq!(cluster.finalizers(), json!(["a.example.com/x"]));
+    assert_eq!(cluster.patches(), ["a", "a"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -471,3 +471,27 @@ async fn trouble_with_writing_is_said_once_and_again_when_it_is_over() {
         assert_eq!(said[1], over);
     }
 }
+
+/// Its finalizer waits for them.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_gone_leaves_an_object_that_somebody_deletes() {
+    let api = Api::default();
+    let entries = json!({"nodeStatus": [{"hostname": "worker-2", "state": {}, "error": ""}]});
+    let mut legacy = object("static-route.ibm.com/v1", 7, json!({}), entries);
+    legacy["metadata"]["name"] = json!("legacy");
+    let mut alive = legacy.clone();
+    alive["metadata"]["name"] = json!("of-others");
+    legacy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    api.json(200, list(&[legacy.clone(), alive]));
+    api.json(200, json!({"metadata": {"name": "worker-1"}}));
+    api.refuses(404, "nodes \"worker-2\" not found");
+    api.json(200, legacy);
+    mirror(&api, published(IBM, NODE), 4, 0).await;
+    let came = api.came();
+    assert_eq!(came[2].line, "GET /api/v1/nodes/worker-2");
+    let path = "/apis/static-route.ibm.com/v1/staticroutes/legacy/status";
+    assert_eq!(came[3].line, format!("PATCH {path}?fieldManager=srsync"));
+    let empty = json!({"metadata": {"resourceVersion": "7"}, "status": {"nodeStatus": []}});
+    assert_eq!(came[3].body, empty);
+    assert_eq!(came.len(), 4);
+}

@@ -162,4 +162,11 @@ echo "---
 {apiVersion: networking.digitalocean.com/v1, kind: StaticRoute, metadata: {name: late}, \
 spec: {destinations: [198.18.4.0/24], gateway: 10.91.1.2}}" | kubectl apply -f - >/dev/null
 until_is "198.18.1.0/24 198.18.4.0/24 " ours
+
+check "of the other operator are let go, too"
+kubectl patch staticroutes.networking.digitalocean.com late --type=merge \
+  -p '{"metadata":{"finalizers":["kopf.zalando.org/KopfFinalizerMarker"]}}' >/dev/null
+kubectl delete staticroutes.networking.digitalocean.com late --wait=false >/dev/null
+until_is "198.18.1.0/24 " ours
+until_is "" kubectl get staticroutes.networking.digitalocean.com -o name
 echo "objects: all as it should be"

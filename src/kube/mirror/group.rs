@@ -261,19 +261,22 @@ impl Group {
     where
         C: AsyncFn() -> Result<Client, Trouble>,
     {
-        let documents = wanted
+        let ours = wanted
             .documents
             .iter()
             .filter(|id| id.dialect == self.dialect);
+        let ours: BTreeSet<&str> = ours.map(|id| id.name.as_str()).collect();
         let mut next: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for id in documents {
-            let Some(object) = self.objects.get(&id.name) else {
+        for (name, object) in &self.objects {
+            // Somebody who deletes an object waits until no node is left in it.
+            let is_going = !object["metadata"]["deletionTimestamp"].is_null();
+            if !is_going && !ours.contains(name.as_str()) {
                 continue;
-            };
+            }
             let nodes = shape::nodes(self.dialect, object);
             if let Some(node) = shape::next_of(&nodes, &self.node) {
                 let objects = next.entry(node.to_owned()).or_default();
-                objects.push(id.name.clone());
+                objects.push(name.clone());
             }
         }
         // Who is not known by its own name had better not judge others.
