@@ -7,17 +7,11 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::desk::{Concern, Desk};
-use super::link::{Ask, Link};
+use super::link::{Ask, GRACE, Link, WATCHED, refusal};
 use super::pace::{Pace, chance};
 use super::trouble::{Failure, Purpose};
-use super::{Kind, News, Trouble};
+use super::{News, Trouble};
 use crate::model::Labels;
-
-/// How long one watch lasts. The connection may have died without a word, so this is how late a change
-/// of labels can be heard at worst.
-const WATCHED: Duration = Duration::from_secs(120);
-/// How much later the server may end it.
-const GRACE: Duration = Duration::from_secs(15);
 
 /// Tells the labels of this node, and each time that they change.
 pub(super) async fn follow<C>(node: &str, mut link: Link<'_, C>, desk: &Desk<'_>)
@@ -106,16 +100,4 @@ fn labels(node: &Value) -> Labels {
     let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
     let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     labels.filter_map(text).collect()
-}
-
-/// What the server says instead of an event: a `Status`.
-pub(super) fn refusal(status: &Value) -> Trouble {
-    let code = status["code"]
-        .as_u64()
-        .and_then(|code| u16::try_from(code).ok());
-    let message = status["message"].as_str().unwrap_or("the watch failed");
-    match code {
-        Some(code) => Trouble::of_answer(code, message, None),
-        None => Trouble::new(Kind::Server, message),
-    }
 }

@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// No answer is longer. An object is some kilobytes, and all of them may come in one answer.
 const LONGEST: usize = 64 << 20;
 
+/// How long one watch lasts. The connection may have died without a word, so this is how late a change can be
+/// heard at worst.
+pub(super) const WATCHED: Duration = Duration::from_secs(120);
+/// How much later the server may end it.
+pub(super) const GRACE: Duration = Duration::from_secs(15);
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
@@ -216,6 +222,18 @@ fn reason(code: u16, body: &[u8]) -> String {
     match words.is_empty() {
         true => format!("status {code}"),
         false => words.join(" ").chars().take(1000).collect(),
+    }
+}
+
+/// What a watch says instead of an event: a `Status`.
+pub(super) fn refusal(status: &Value) -> Trouble {
+    let code = status["code"]
+        .as_u64()
+        .and_then(|code| u16::try_from(code).ok());
+    let message = status["message"].as_str().unwrap_or("the watch failed");
+    match code {
+        Some(code) => Trouble::of_answer(code, message, None),
+        None => Trouble::new(Kind::Server, message),
     }
 }
 

@@ -12,28 +12,17 @@ use tokio::time::{sleep, timeout};
 use super::collection::Collection;
 use super::desk::{Concern, Desk};
 use super::finalizers::Going;
-use super::labels::refusal;
-use super::link::{Ask, Link};
+use super::link::{Ask, GRACE, Link, WATCHED, refusal};
 use super::listing::{encoded, is_going, list, name, version};
 use super::pace::{Pace, chance};
-use super::trouble::Purpose;
+use super::trouble::{Failure, Purpose};
 use super::{Kind, News, Trouble, manifest};
 
-/// How long one watch lasts. The connection may have died without a word, so this is how late a change
-/// can be heard at worst.
-const WATCHED: Duration = Duration::from_secs(120);
-/// How much later the server may end it.
-const GRACE: Duration = Duration::from_secs(15);
-/// A watch that has not failed by then works.
-const SETTLED: Duration = Duration::from_secs(2);
 /// How soon a collection that is not there is looked for a second time. A server that has just started
 /// knows none of its CRDs for a moment.
 const SURE: Duration = Duration::from_secs(5);
 /// How soon it is looked for again after that.
 const AGAIN: Duration = Duration::from_secs(60);
-
-/// A try that ended: at what, and why.
-type Failure = (Purpose, Trouble);
 
 /// What is told of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,15 +127,9 @@ impl Following<'_> {
             WATCHED.as_secs(),
         );
         let mut watch = link.watch(&Ask::get(path)).await?;
-        let mut patience = SETTLED;
-        loop {
-            let event = match timeout(patience, watch.next()).await {
-                Ok(event) => event?,
-                // Nothing has happened, for a moment or for longer than it should take.
-                Err(_) if patience == SETTLED => Some(Value::Null),
-                Err(_) => None,
-            };
-            let Some(event) = event else { return Ok(()) };
+        desk.worked(Concern::Objects(self.collection));
+        while let Ok(event) = timeout(WATCHED + GRACE, watch.next()).await {
+            let Some(event) = event? else { break };
             let object = &event["object"];
             match event["type"].as_str() {
                 Some("ERROR") => return Err(refusal(object)),
@@ -165,9 +148,9 @@ impl Following<'_> {
             if let Some(version) = version(&object["metadata"]) {
                 self.version = Some(version);
             }
-            self.works(desk);
-            patience = WATCHED + GRACE;
+            self.pace.reset();
         }
+        Ok(())
     }
 
     fn learn_all(&mut self, objects: Objects, desk: &Desk<'_>) {

@@ -32,7 +32,7 @@ fn on_a_node(labels: serde_json::Value, test: impl FnOnce(&Srsync<'_>, &mut Serv
 }
 
 /// The destinations of our routes.
-fn ours() -> Vec<String> {
+pub fn ours() -> Vec<String> {
     let routes = ip("-4 route show proto 83");
     let first = |line: &str| line.split(' ').next().unwrap().to_owned();
     let mut ours: Vec<String> = routes.lines().map(first).collect();
@@ -40,8 +40,9 @@ fn ours() -> Vec<String> {
     ours
 }
 
+/// Waits until our routes are just these.
 #[track_caller]
-fn wait_for(destinations: &[&str]) {
+pub fn wait_for(destinations: &[&str]) {
     wait_until(&format!("our routes are {destinations:?}"), || {
         ours() == destinations
     });

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::daemon::{ours, wait_for};
 use super::server::Server;
 use crate::support::daemon::Daemon;
 use crate::support::program::Srsync;
@@ -41,22 +42,6 @@ fn native(name: &str, spec: Value) -> Value {
 fn route(name: &str, destination: &str) -> Value {
     let spec = json!({"destinations": [destination], "gateway": "10.0.1.2"});
     native(name, spec)
-}
-
-/// The destinations of our routes.
-fn ours() -> Vec<String> {
-    let routes = ip("-4 route show proto 83");
-    let first = |line: &str| line.split(' ').next().unwrap().to_owned();
-    let mut ours: Vec<String> = routes.lines().map(first).collect();
-    ours.sort();
-    ours
-}
-
-#[track_caller]
-fn wait_for(destinations: &[&str]) {
-    wait_until(&format!("our routes are {destinations:?}"), || {
-        ours() == destinations
-    });
 }
 
 /// The source of objects as the status has it, once it is so.
