@@ -75,10 +75,11 @@ fn objects(item: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<KubeSourc
     let names = Dialect::ALL.map(|dialect| (dialect.group(), dialect));
     let groups = kube.read_list("groups", findings, |item| keyword(item, &names));
     let groups: BTreeSet<Dialect> = groups.into_iter().map(|at| at.value).collect();
-    if groups.is_empty() {
+    let written = kube.entry("groups")?;
+    if matches!(&written.node.value, Value::List(items) if items.is_empty()) {
         let message = "`groups` names no group";
         let problem = Problem::new(message, "names none").help("without `groups` all are read");
-        findings.error(kube.entry("groups")?.key_span, problem);
+        findings.error(written.key_span, problem);
     }
     Some(KubeSource::Groups(groups))
 }

@@ -42,3 +42,23 @@ fn a_build_without_kubernetes_refuses_settings_for_it_and_says_which_build_has_i
     assert_eq!(findings(asks, true), [""; 0]);
     assert_eq!(findings("kube: {nodeLabels: false}\n", false), [""; 0]);
 }
+
+#[test]
+fn a_misspelt_group_is_one_mistake_and_an_empty_list_is_another() {
+    let groups = |groups: &str| {
+        findings(
+            &format!("sources: [{{kube: {{groups: {groups}}}}}]\n"),
+            true,
+        )
+    };
+    let misspelt = groups("[srsync.de]");
+    assert_eq!(misspelt.len(), 1, "{misspelt:?}");
+    assert!(
+        misspelt[0].contains("did you mean `srsync.dev`?"),
+        "{misspelt:?}"
+    );
+    let empty = groups("[]");
+    assert_eq!(empty.len(), 1, "{empty:?}");
+    assert!(empty[0].contains("`groups` names no group"), "{empty:?}");
+    assert_eq!(groups("[srsync.dev]"), [""; 0]);
+}
