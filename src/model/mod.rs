@@ -8,6 +8,7 @@
 //! or on the netlink wire.
 
 pub mod document;
+pub mod egress;
 pub mod gateway_override;
 pub mod kube_source;
 pub mod log;
@@ -28,6 +29,7 @@ pub mod time;
 pub use document::{
     Destination, Dialect, Document, DocumentId, FileId, FileName, Gateway, Place, Target,
 };
+pub use egress::{ConnectivityCheck, Egress, EgressKind, EgressSpec};
 pub use gateway_override::{GatewayOverride, OverrideState};
 pub use kube_source::KubeSource;
 pub use log::{LogFormat, LogLevel};

@@ -1,0 +1,146 @@
+//! Source address translation: what `kind: Masquerade` asks for, and rules of our nftables table.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::model::document::DocumentId;
+use crate::model::numbers::InterfaceName;
+use crate::model::prefix::{Family, Prefix};
+
+/// `kind: Masquerade`: packets from these sources leave with an address of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Masquerade {
+    /// Whose packets; never empty, sorted and disjoint.
+    pub sources: Vec<Prefix>,
+    /// Where to; empty means anywhere. Sorted and disjoint.
+    pub destinations: Vec<Prefix>,
+    /// But not to these. Sorted and disjoint.
+    pub except: Vec<Prefix>,
+    /// Out of which interfaces; empty means any. Sorted.
+    pub out_interfaces: Vec<InterfaceName>,
+    /// With which address; `None` takes that of the interface that the packet leaves by.
+    pub snat_to: Option<IpAddr>,
+}
+
+/// What becomes of the source address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Translation {
+    /// The primary address of the interface that the packet leaves by.
+    Masquerade,
+    /// This address.
+    To(IpAddr),
+}
+
+/// One rule of our table: a document and a family.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NatRule {
+    /// The document's name, which is the rule's comment.
+    pub name: String,
+    /// Of which family; all prefixes and addresses are of it.
+    pub family: Family,
+    /// Whose packets; never empty, sorted and disjoint.
+    pub sources: Vec<Prefix>,
+    /// Where to; empty means anywhere.
+    pub destinations: Vec<Prefix>,
+    /// But not to these.
+    pub except: Vec<Prefix>,
+    /// Out of which interfaces; empty means any.
+    pub out_interfaces: Vec<InterfaceName>,
+    /// What is done.
+    pub translation: Translation,
+}
+
+impl NatRule {
+    /// The rules of a document: one for each family in which it has sources and, where it names destinations,
+    /// destinations.
+    pub fn of<'a>(
+        id: &'a DocumentId,
+        masquerade: &'a Masquerade,
+    ) -> impl Iterator<Item = Self> + 'a {
+        Family::BOTH.into_iter().filter_map(move |family| {
+            let of_family = |prefixes: &[Prefix]| -> Vec<Prefix> {
+                let prefixes = prefixes.iter().filter(|p| p.family() == family);
+                prefixes.copied().collect()
+            };
+            let rule = Self {
+                name: id.to_string(),
+                family,
+                sources: of_family(&masquerade.sources),
+                destinations: of_family(&masquerade.destinations),
+                except: of_family(&masquerade.except),
+                out_interfaces: masquerade.out_interfaces.clone(),
+                translation: masquerade
+                    .snat_to
+                    .map_or(Translation::Masquerade, Translation::To),
+            };
+            let elsewhere = rule.destinations.is_empty() && !masquerade.destinations.is_empty();
+            (!rule.sources.is_empty() && !elsewhere).then_some(rule)
+        })
+    }
+}
+
+impl fmt::Display for NatRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.translation {
+            Translation::Masquerade => f.write_str("masquerade")?,
+            Translation::To(address) => write!(f, "snat to {address}")?,
+        }
+        write!(f, " from {}", Listed(&self.sources))?;
+        if !self.destinations.is_empty() {
+            write!(f, " to {}", Listed(&self.destinations))?;
+        }
+        if !self.except.is_empty() {
+            write!(f, " except {}", Listed(&self.except))?;
+        }
+        if !self.out_interfaces.is_empty() {
+            write!(f, " out {}", Listed(&self.out_interfaces))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first few of a list, and how many more there are.
+struct Listed<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        for (index, item) in self.0.iter().take(SHOWN).enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            item.fmt(f)?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, ",… ({more} more)"),
+        }
+    }
+}
+
+/// What a rule has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections, for only the first packet of each comes by the rule.
+    pub packets: u64,
+    /// The bytes of those packets.
+    pub bytes: u64,
+}
+
+/// Our nftables table as it is in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NatObserved {
+    /// Nobody looked: no document asks for one, and none was ever made.
+    Unknown,
+    /// It cannot be read or made here, and this is why: no nftables in the kernel, or no privilege.
+    Unavailable(String),
+    /// There is none.
+    Absent,
+    /// It is there.
+    Present {
+        /// Those of its rules that can be read as ours, in order, with what they did.
+        rules: Vec<(NatRule, Counters)>,
+        /// Whether that is all there is in it, and just as we make it. If not, somebody changed it.
+        intact: bool,
+    },
+}
