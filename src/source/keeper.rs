@@ -15,10 +15,11 @@ use super::reader::{Content, Listing, Reader};
 use super::state::{self, Condition, SourceState};
 use super::told::{TOLD, Told};
 use crate::model::{
-    Document, DocumentId, FileId, FileName, GatewayOverride, Names, Place, Timestamp,
+    ConnectivityCheck, Document, Egress, FileId, FileName, GatewayOverride, Names, Place, Timestamp,
 };
 use crate::spec::{
-    Diagnostic, Problem, Severity, Valid, ValidOverride, take_ambiguous, take_ambiguous_overrides,
+    Diagnostic, Known, Problem, Severity, Valid, ValidOverride, take_ambiguous,
+    take_ambiguous_overrides,
 };
 
 /// What all sources say at one moment, with what was last good in the place of what is wrong.
@@ -30,6 +31,10 @@ pub struct Snapshot {
     pub documents: Arc<Vec<Document>>,
     /// The gateway overrides in force, sorted by gateway; also those whose time is over.
     pub overrides: Arc<Vec<GatewayOverride>>,
+    /// The documents about forwarding, translation and rules in force, sorted by kind and name.
+    pub egress: Arc<Vec<Egress>>,
+    /// The connectivity checks in force, sorted by name.
+    pub checks: Arc<Vec<ConnectivityCheck>>,
     /// All that is found in what is there now, also in files whose last good content is in force.
     pub diagnostics: Vec<Diagnostic>,
     /// The sources, in the order in which they were given.
@@ -174,7 +179,12 @@ impl Keeper {
         }
         let mut diagnostics = self.keep(&read.contents);
         let missing = self.list(&read);
-        let (documents, ambiguous) = self.in_force();
+        let (documents, ambiguous) =
+            self.in_force(|content| &content.documents, |shown| &shown.documents);
+        diagnostics.extend(ambiguous);
+        let (egress, ambiguous) = self.in_force(|content| &content.egress, |shown| &shown.egress);
+        diagnostics.extend(ambiguous);
+        let (checks, ambiguous) = self.in_force(|content| &content.checks, |shown| &shown.checks);
         diagnostics.extend(ambiguous);
         let (overrides, ambiguous) = self.overrides_in_force();
         diagnostics.extend(ambiguous);
@@ -192,16 +202,18 @@ impl Keeper {
         diagnostics.sort_by_cached_key(|diagnostic| (path(diagnostic), diagnostic.order()));
         // A file that several documents include says the same each time.
         diagnostics.dedup();
-        self.date(&documents, &overrides, now);
-        self.last = Some(read);
-        let sources = self.states(missing, &documents, &diagnostics);
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             files,
             documents: Arc::new(documents),
             overrides: Arc::new(overrides),
+            egress: Arc::new(egress),
+            checks: Arc::new(checks),
             diagnostics,
-            sources,
+            sources: Vec::new(),
         };
+        self.date(&snapshot, now);
+        self.last = Some(read);
+        snapshot.sources = self.states(missing, &snapshot);
         if self.shown.as_ref() == Some(&snapshot) {
             return None;
         }
@@ -307,26 +319,30 @@ impl Keeper {
             .copied()
     }
 
-    /// All documents that are in force, sorted by identity, and what is wrong among them. Of two
+    /// All documents of a kind that are in force, sorted by identity, and what is wrong among them. Of two
     /// with one identity neither counts, but what had it before.
-    fn in_force(&self) -> (Vec<Document>, Vec<Diagnostic>) {
-        let kept = self.kept();
-        let documents = kept.flat_map(|kept| &kept.content.documents);
-        let mut valid: Vec<Valid> = documents.cloned().collect();
-        valid.sort_by(|a, b| a.document.id.cmp(&b.document.id));
-        let doubtful: Vec<DocumentId> = valid
-            .chunk_by(|a, b| a.document.id == b.document.id)
-            .filter_map(|namesakes| Some(namesakes.get(1)?.document.id.clone()))
+    fn in_force<T: Known>(
+        &self,
+        of: fn(&Content) -> &[Valid<T>],
+        before: fn(&Snapshot) -> &[T],
+    ) -> (Vec<T>, Vec<Diagnostic>) {
+        let documents = self.kept().flat_map(|kept| of(&kept.content));
+        let mut valid: Vec<Valid<T>> = documents.cloned().collect();
+        valid.sort_by(|a, b| a.document.identity().cmp(&b.document.identity()));
+        let doubtful: Vec<T> = valid
+            .chunk_by(|a, b| a.document.identity() == b.document.identity())
+            .filter_map(|namesakes| Some(namesakes.get(1)?.document.clone()))
             .collect();
         let diagnostics = take_ambiguous(&mut valid);
-        let before = self.before();
+        let before = self.shown.as_ref().map_or(&[][..], before);
         let undoubted = doubtful.iter().filter_map(|doubtful| {
-            let at = before.binary_search_by(|document| document.id.cmp(doubtful));
+            let wanted = doubtful.identity();
+            let at = before.binary_search_by(|document| document.identity().cmp(&wanted));
             before.get(at.ok()?).cloned()
         });
         let documents = valid.into_iter().map(|valid| valid.document);
-        let mut documents: Vec<Document> = documents.chain(undoubted).collect();
-        documents.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut documents: Vec<T> = documents.chain(undoubted).collect();
+        documents.sort_by(|a, b| a.identity().cmp(&b.identity()));
         (documents, diagnostics)
     }
 
@@ -362,52 +378,63 @@ impl Keeper {
         shown.map_or(&[], |shown| shown.overrides.as_slice())
     }
 
-    /// The documents that were in force until now.
-    fn before(&self) -> &[Document] {
-        let shown = self.shown.as_ref();
-        shown.map_or(&[], |shown| shown.documents.as_slice())
-    }
-
     /// Notes which sources have something new in force.
-    fn date(&mut self, documents: &[Document], overrides: &[GatewayOverride], now: Timestamp) {
-        let document = |document: &Document| document.place;
-        let before = by_home(self.before(), document, &self.homes);
-        let after = by_home(documents, document, &self.homes);
+    fn date(&mut self, now: &Snapshot, moment: Timestamp) {
+        let nothing = Snapshot::default();
+        let before = self.shown.as_ref().unwrap_or(&nothing);
+        let homes = &self.homes;
+        let mut changed = changed(&before.documents, &now.documents, Known::place, homes);
+        changed.append(&mut self::changed(
+            &before.egress,
+            &now.egress,
+            Known::place,
+            homes,
+        ));
+        changed.append(&mut self::changed(
+            &before.checks,
+            &now.checks,
+            Known::place,
+            homes,
+        ));
         let place = |one: &GatewayOverride| one.place;
-        let overrides_before = by_home(self.overrides_before(), place, &self.homes);
-        let overrides_after = by_home(overrides, place, &self.homes);
-        let mut dates = Vec::with_capacity(self.sources.len());
-        for source in &self.sources {
-            let path = &*source.path;
-            let is_same = before.get(path) == after.get(path)
-                && overrides_before.get(path) == overrides_after.get(path);
-            dates.push(source.changed.filter(|_| is_same).unwrap_or(now));
-        }
-        for (source, date) in self.sources.iter_mut().zip(dates) {
-            source.changed = Some(date);
+        changed.append(&mut self::changed(
+            &before.overrides,
+            &now.overrides,
+            place,
+            homes,
+        ));
+        let changed: BTreeSet<PathBuf> = changed.into_iter().map(Path::to_path_buf).collect();
+        for source in &mut self.sources {
+            let before = source.changed.filter(|_| !changed.contains(&*source.path));
+            source.changed = Some(before.unwrap_or(moment));
         }
     }
 
     fn states(
         &self,
         missing: Vec<Option<(Condition, String)>>,
-        documents: &[Document],
-        diagnostics: &[Diagnostic],
+        now: &Snapshot,
     ) -> Vec<SourceState> {
-        let by_home = by_home(documents, |document| document.place, &self.homes);
+        let routes = by_home(&now.documents, Known::place, &self.homes);
+        let egress = by_home(&now.egress, Known::place, &self.homes);
+        let checks = by_home(&now.checks, Known::place, &self.homes);
         let sources = self.sources.iter().zip(missing);
         let state = |(source, missing): (&Source, Option<(Condition, String)>)| {
-            let own = by_home.get(&*source.path).map_or(&[][..], Vec::as_slice);
+            let path = &*source.path;
+            let own = routes.get(path).map_or(&[][..], Vec::as_slice);
             let destinations = own.iter().map(|document| document.destinations.len());
-            let invalid = || Some((Condition::Invalid, self.errors(source, diagnostics)?));
+            let documents = own.len()
+                + egress.get(path).map_or(0, Vec::len)
+                + checks.get(path).map_or(0, Vec::len);
+            let invalid = || Some((Condition::Invalid, self.errors(source, &now.diagnostics)?));
             let (condition, why) = missing.or_else(invalid).unzip();
             let condition = condition.unwrap_or(Condition::Valid);
             SourceState {
                 path: source.path.to_path_buf(),
                 condition,
-                message: why.map(|why| condition.message(&why, !own.is_empty())),
+                message: why.map(|why| condition.message(&why, documents > 0)),
                 files: source.files.len(),
-                documents: own.len(),
+                documents,
                 destinations: destinations.sum(),
                 changed: source.changed.unwrap_or_default(),
             }
@@ -443,6 +470,19 @@ fn by_home<'a, T>(
     grouped
 }
 
+/// The sources of which something else is in force now.
+fn changed<'a, T: PartialEq>(
+    before: &'a [T],
+    now: &'a [T],
+    place: impl Fn(&T) -> Place + Copy,
+    homes: &'a BTreeMap<FileId, Arc<Path>>,
+) -> BTreeSet<&'a Path> {
+    let (before, now) = (by_home(before, place, homes), by_home(now, place, homes));
+    let all: BTreeSet<&Path> = before.keys().chain(now.keys()).copied().collect();
+    let differs = |path: &&Path| before.get(path) != now.get(path);
+    all.into_iter().filter(differs).collect()
+}
+
 impl Kept {
     /// Takes the file over as it is now, or leaves it as it was. Returns findings that come from
     /// comparing the two.
@@ -460,7 +500,7 @@ impl Kept {
     /// A finding for each file that had text and has none. To write a file, editors and shells
     /// empty it first: for a moment it says nothing, and not that there is nothing.
     fn emptied(&self, now: &Content) -> Vec<Diagnostic> {
-        if self.content.documents.is_empty() && self.content.overrides.is_empty() {
+        if self.content.is_empty() {
             return Vec::new();
         }
         let had_text = |file| self.content.texts().any(|text| text == (file, true));

@@ -31,7 +31,9 @@ pub use state::{Condition, SourceState};
 pub use told::{TOLD, Told};
 pub use watch::{Hint, Watch, WatchError};
 
-use crate::model::{Document, FileId, FileName, GatewayOverride, Names, Timestamp};
+use crate::model::{
+    ConnectivityCheck, Document, Egress, FileId, FileName, GatewayOverride, Names, Timestamp,
+};
 use crate::spec::{Diagnostic, Severity, idle_overrides, take_ambiguous, take_ambiguous_overrides};
 use reader::{Listing, Reader};
 
@@ -77,6 +79,10 @@ pub struct Loaded {
     pub documents: Vec<Document>,
     /// The gateway overrides without errors, sorted by gateway; also those that have ended.
     pub overrides: Vec<GatewayOverride>,
+    /// The documents about forwarding, translation and rules without errors, sorted by kind and name.
+    pub egress: Vec<Egress>,
+    /// The connectivity checks without errors, sorted by name.
+    pub checks: Vec<ConnectivityCheck>,
     /// All findings, in reading order.
     pub diagnostics: Vec<Diagnostic>,
     /// How many files each path came to: 0 is a directory without documents.
@@ -171,18 +177,24 @@ pub fn load(paths: &[PathArg], stdin: &mut dyn Read, names: &Names) -> Loaded {
         loaded.sources.push((path.clone(), files));
     }
     let (mut valid, mut overrides) = (Vec::new(), Vec::new());
+    let (mut egress, mut checks) = (Vec::new(), Vec::new());
     for (_, content) in reading.finish() {
         // Nobody else has it yet, so that nothing is copied.
         let content = Arc::into_inner(content).unwrap_or_default();
         valid.extend(content.documents);
         overrides.extend(content.overrides);
+        egress.extend(content.egress);
+        checks.extend(content.checks);
         loaded.diagnostics.extend(content.diagnostics);
     }
     loaded.diagnostics.extend(take_ambiguous(&mut valid));
+    loaded.diagnostics.extend(take_ambiguous(&mut egress));
+    loaded.diagnostics.extend(take_ambiguous(&mut checks));
     let ambiguous = take_ambiguous_overrides(&mut overrides);
     loaded.diagnostics.extend(ambiguous);
-    let documents = valid.into_iter().map(|valid| valid.document);
-    loaded.documents = documents.collect();
+    loaded.documents = valid.into_iter().map(|valid| valid.document).collect();
+    loaded.egress = egress.into_iter().map(|valid| valid.document).collect();
+    loaded.checks = checks.into_iter().map(|valid| valid.document).collect();
     if loaded.is_complete() {
         let idle = idle_overrides(&overrides, &loaded.documents, now());
         loaded.diagnostics.extend(idle);

@@ -14,7 +14,7 @@ use super::directories::SWAPPED;
 use super::files::Files;
 use super::read::{self, ReadError};
 use super::told::Told;
-use crate::model::{FileId, Names};
+use crate::model::{ConnectivityCheck, Egress, FileId, Names};
 use crate::spec::{
     Context, Diagnostic, Included, Problem, Severity, Valid, ValidOverride, did_you_mean, nearest,
     parse,
@@ -32,6 +32,10 @@ pub(super) struct Content {
     pub(super) documents: Vec<Valid>,
     /// The gateway overrides without errors.
     pub(super) overrides: Vec<ValidOverride>,
+    /// The documents about forwarding, translation and rules without errors.
+    pub(super) egress: Vec<Valid<Egress>>,
+    /// The connectivity checks without errors.
+    pub(super) checks: Vec<Valid<ConnectivityCheck>>,
     /// All findings about it, and about the files it includes.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Why its text is not to be had, if it is not.
@@ -51,6 +55,14 @@ pub(super) struct List {
 }
 
 impl Content {
+    /// Whether no document of any kind is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+            && self.overrides.is_empty()
+            && self.egress.is_empty()
+            && self.checks.is_empty()
+    }
+
     /// Whether anything in it cannot be used.
     pub(super) fn has_errors(&self) -> bool {
         let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
@@ -291,6 +303,8 @@ impl Reading<'_> {
             path: PathBuf::new(),
             documents: parsed.documents,
             overrides: parsed.overrides,
+            egress: parsed.egress,
+            checks: parsed.checks,
             diagnostics: parsed.diagnostics,
             unreadable: None,
             lists,

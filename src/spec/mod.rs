@@ -37,7 +37,7 @@ pub use raw::spec_of;
 pub use render::render;
 pub(crate) use words::{did_you_mean, nearest};
 
-use crate::model::{Document, FileId, Names, Prefix};
+use crate::model::{ConnectivityCheck, Document, DocumentId, Egress, FileId, Names, Place, Prefix};
 use findings::Findings;
 
 /// A file of `destinationsFrom`, read by the caller.
@@ -61,13 +61,51 @@ pub struct Context<'a> {
     pub include: &'a mut Include<'a>,
 }
 
-/// A document without errors.
+/// A document without errors, of any kind that is known by a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Valid {
+pub struct Valid<T = Document> {
     /// The document.
-    pub document: Document,
+    pub document: T,
     /// Where its name is written.
     pub name: Spot,
+}
+
+/// A document that no other one of its kind may share its name with.
+pub trait Known: Clone {
+    /// Its kind, as documents write it, and its name.
+    fn identity(&self) -> (&'static str, &DocumentId);
+    /// Where it begins.
+    fn place(&self) -> Place;
+}
+
+impl Known for Document {
+    fn identity(&self) -> (&'static str, &DocumentId) {
+        ("StaticRoute", &self.id)
+    }
+
+    fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Known for Egress {
+    fn identity(&self) -> (&'static str, &DocumentId) {
+        (self.kind().name(), &self.id)
+    }
+
+    fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Known for ConnectivityCheck {
+    fn identity(&self) -> (&'static str, &DocumentId) {
+        ("ConnectivityCheck", &self.id)
+    }
+
+    fn place(&self) -> Place {
+        self.place
+    }
 }
 
 /// What a text turned out to hold.
@@ -77,6 +115,10 @@ pub struct Parsed {
     pub documents: Vec<Valid>,
     /// The gateway overrides without errors, in the order of the text.
     pub overrides: Vec<ValidOverride>,
+    /// The documents about forwarding, translation and rules without errors, in the order of the text.
+    pub egress: Vec<Valid<Egress>>,
+    /// The connectivity checks without errors, in the order of the text.
+    pub checks: Vec<Valid<ConnectivityCheck>>,
     /// All findings, in reading order.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -86,12 +128,16 @@ pub struct Parsed {
 struct Objects {
     documents: Vec<Valid>,
     overrides: Vec<ValidOverride>,
+    egress: Vec<Valid<Egress>>,
+    checks: Vec<Valid<ConnectivityCheck>>,
 }
 
 impl Objects {
     fn append(&mut self, other: Self) {
         self.documents.extend(other.documents);
         self.overrides.extend(other.overrides);
+        self.egress.extend(other.egress);
+        self.checks.extend(other.checks);
     }
 }
 
@@ -127,6 +173,8 @@ pub fn parse(file: FileId, text: &str, context: Context<'_>) -> Parsed {
     Parsed {
         documents: objects.documents,
         overrides: objects.overrides,
+        egress: objects.egress,
+        checks: objects.checks,
         diagnostics: reader.findings.finish(),
     }
 }
@@ -137,18 +185,22 @@ pub fn refused_destination(prefix: &Prefix) -> Option<String> {
     refused.map(|problem| problem.message)
 }
 
-/// Sorts documents by identity and takes out those whose identity is not theirs alone: which one
+/// Sorts documents by kind and name and takes out those whose name is not theirs alone: which one
 /// is meant, nobody can say.
-pub fn take_ambiguous(documents: &mut Vec<Valid>) -> Vec<Diagnostic> {
+pub fn take_ambiguous<T: Known>(documents: &mut Vec<Valid<T>>) -> Vec<Diagnostic> {
     // Stable: of two with one name, the first read stays first.
-    documents.sort_by(|a, b| a.document.id.cmp(&b.document.id));
+    documents.sort_by(|a, b| a.document.identity().cmp(&b.document.identity()));
+    let same = |a: &Valid<T>, b: &Valid<T>| a.document.identity() == b.document.identity();
     let mut diagnostics = Vec::new();
-    for namesakes in documents.chunk_by(|a, b| a.document.id == b.document.id) {
+    for namesakes in documents.chunk_by(same) {
         let [first, others @ ..] = namesakes else {
             continue;
         };
         for Valid { document, name } in others {
-            let message = format!("there are two documents named `{}`", document.id);
+            let message = match document.identity() {
+                ("StaticRoute", id) => format!("there are two documents named `{id}`"),
+                (kind, id) => format!("there are two documents of kind {kind} named `{id}`"),
+            };
             let problem = Problem::new(message, "the name is taken")
                 .related(first.name.clone(), "first used here")
                 .help("give each document a name of its own");
@@ -156,7 +208,7 @@ pub fn take_ambiguous(documents: &mut Vec<Valid>) -> Vec<Diagnostic> {
         }
     }
     if !diagnostics.is_empty() {
-        let unique = documents.chunk_by(|a, b| a.document.id == b.document.id);
+        let unique = documents.chunk_by(same);
         let unique = unique.filter(|namesakes| namesakes.len() == 1);
         *documents = unique.flatten().cloned().collect();
     }
