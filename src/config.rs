@@ -21,6 +21,8 @@ pub use provenance::{Entry, Origin};
 /// Where the config file is looked for unless `--config` names one.
 pub const DEFAULT_FILE: &str = "/etc/srsync/config.yaml";
 
+/// Where the settings of the kernel are unless `--proc-sys` names another directory.
+const DEFAULT_PROC_SYS: &str = "/proc/sys";
 /// Where a daemon listens unless `--socket` names another path.
 pub const DEFAULT_SOCKET: &str = "/run/srsync/srsync.sock";
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Where a daemon is asked and told things.
     pub socket: PathBuf,
+    /// Where the settings of the kernel are.
+    pub proc_sys: PathBuf,
     /// How much is logged.
     pub log_level: LogLevel,
     /// How the log is written.
@@ -234,6 +238,7 @@ impl<'a> Settler<'a> {
             kube: self.kube(),
             listen: self.optional("listen", |said| &said.listen),
             socket: self.value("socket", |said| &said.socket, DEFAULT_SOCKET.into()),
+            proc_sys: self.value("procSys", |said| &said.proc_sys, DEFAULT_PROC_SYS.into()),
             log_level: self.value("log.level", |said| &said.log_level, self.basis.log_level),
             log_format: self.value("log.format", |said| &said.log_format, LogFormat::Text),
         }
@@ -253,6 +258,11 @@ impl<'a> Settler<'a> {
                 "allowDefaultRoute",
                 |said| &said.allow_default_route,
                 default.allow_default_route,
+            ),
+            allow_catch_all_rules: self.value(
+                "allowCatchAllRules",
+                |said| &said.allow_catch_all_rules,
+                default.allow_catch_all_rules,
             ),
             allow_empty: self.value("allowEmpty", |said| &said.allow_empty, default.allow_empty),
             max_removals: self.optional("maxRemovals", |said| &said.max_removals),

@@ -73,9 +73,8 @@ pub fn preview(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncErr
 pub fn planned(inputs: &Inputs<'_>, observed: Observed) -> Pass {
     Pass {
         plan: plan::plan(inputs, &observed),
-        outcome: None,
-        refused_objects: Vec::new(),
         links: observed.links,
+        ..Pass::default()
     }
 }
 
@@ -440,9 +439,8 @@ mod tests {
                 ),
             ],
             removals: Removals::Allowed,
-            documents: Vec::new(),
             owned: 3,
-            objects: Objects::default(),
+            ..Plan::default()
         };
         let work = work(&plan, &Held::new());
         let order: Vec<u32> = work.iter().map(|w| w.route.key.metric.get()).collect();

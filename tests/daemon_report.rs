@@ -244,6 +244,7 @@ fn everything() -> Published {
     let observed = Snapshot::parse(&observed).unwrap();
     let observed = observed.to_observed(&names).unwrap();
     let inputs = Inputs {
+        egress: &[],
         steering: srsync::model::Steering::NONE,
         objects: None,
         documents: &loaded.documents,
@@ -258,6 +259,7 @@ fn everything() -> Published {
         plan: plan::plan(&inputs, &observed),
         outcome: None,
         refused_objects: Vec::new(),
+        egress_outcome: srsync::report::Surprises::new(),
         links: observed.links,
     };
     let findings = broken.diagnostics.iter().map(|diagnostic| Finding {
@@ -265,6 +267,7 @@ fn everything() -> Published {
         data: serde_json::to_value(diagnostic.view(&broken.files)).unwrap(),
     });
     Published {
+        egress: Arc::default(),
         node: "gw-1".to_owned(),
         labels,
         unknown_labels: None,

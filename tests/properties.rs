@@ -259,6 +259,7 @@ fn with_inputs<T>(documents: &[Document], policy: &Policy, run: impl Fn(&Inputs<
         label: "routes.yaml".into(),
     };
     run(&Inputs {
+        egress: &[],
         documents,
         policy,
         labels: &Labels::new(),

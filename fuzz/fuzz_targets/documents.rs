@@ -63,6 +63,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for policy in [Policy::default(), lenient()] {
         let inputs = Inputs {
+            egress: &[],
             documents: &documents,
             policy: &policy,
             labels: &Labels::new(),

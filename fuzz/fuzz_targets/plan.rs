@@ -107,6 +107,7 @@ fuzz_target!(|case: Case| {
         label: "routes.yaml".into(),
     };
     let inputs = Inputs {
+        egress: &[],
         documents: &case.documents,
         policy: &case.policy,
         labels: &Labels::from([("role".to_owned(), "egress".to_owned())]),

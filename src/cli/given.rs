@@ -95,6 +95,14 @@ const SETTINGS: &[Setting] = &[
         help: "Let documents cover the whole address space in the main table",
     },
     Setting {
+        key: "allowCatchAllRules",
+        flag: "--allow-catch-all-rules",
+        variable: "SRSYNC_ALLOW_CATCH_ALL_RULES",
+        form: Form::Switch,
+        heading: "Settings",
+        help: "Let a routing rule send every packet nowhere, or to a table without routes or with a default route",
+    },
+    Setting {
         key: "allowEmpty",
         flag: "--allow-empty",
         variable: "SRSYNC_ALLOW_EMPTY",
@@ -228,6 +236,14 @@ const SETTINGS: &[Setting] = &[
         form: Form::One("PATH"),
         heading: "Daemon",
         help: "Unix socket of the running daemon [default: /run/srsync/srsync.sock]",
+    },
+    Setting {
+        key: "procSys",
+        flag: "--proc-sys",
+        variable: "SRSYNC_PROC_SYS",
+        form: Form::One("DIR"),
+        heading: "Settings",
+        help: "Where the kernel's settings are, for containers that see the node's elsewhere [default: /proc/sys]",
     },
 ];
 

@@ -105,6 +105,7 @@ impl Session {
         let unknown_labels = self.settings.kube.node_labels.then_some(UNKNOWN_LABELS);
         Inputs {
             documents: &loaded.documents,
+            egress: &loaded.egress,
             policy: &self.settings.policy,
             labels: match unknown_labels {
                 Some(_) => &self.settings.given_labels,

@@ -77,8 +77,7 @@ fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
     })?;
     Ok(Pass {
         plan: plan::inventory(&observed, protocol),
-        outcome: None,
-        refused_objects: Vec::new(),
         links: observed.links,
+        ..Pass::default()
     })
 }

@@ -264,6 +264,7 @@ impl Wanted {
             unknown_labels: self.labels.unknown().map(str::to_owned),
             names: self.names.clone(),
             documents: self.snapshot.documents.clone(),
+            egress: self.snapshot.egress.clone(),
             files: self.snapshot.files.clone(),
             incomplete: self.incomplete.clone(),
             pass: Arc::new(pass),

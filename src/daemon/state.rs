@@ -91,6 +91,7 @@ impl Wanted {
     pub(super) fn inputs(&self) -> Inputs<'_> {
         Inputs {
             documents: &self.snapshot.documents,
+            egress: &self.snapshot.egress,
             policy: &self.settings.policy,
             labels: self.labels.known(),
             unknown_labels: self.labels.unknown(),

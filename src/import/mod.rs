@@ -344,6 +344,7 @@ impl Importer<'_> {
             label: "routes.yaml".into(),
         };
         run(&Inputs {
+            egress: &[],
             documents,
             policy,
             labels: &Labels::new(),

@@ -16,6 +16,7 @@ use super::nexthop;
 use super::route::{self, Interned};
 use super::wire::{Malformed, Writer, attributes, text};
 use super::{Kernel, socket::Netlink};
+use crate::model::egress::ObservedEgress;
 use crate::model::{
     Address, Family, IfIndex, Link, Lookup, NextHopId, NextHopObject, Observed, ObservedRoute,
     Prefix, Protocol, TableId,
@@ -120,6 +121,7 @@ impl Kernel {
             lookups,
             nexthop_objects: nexthops.is_some(),
             nexthops: nexthops.unwrap_or_default(),
+            egress: ObservedEgress::default(),
         })
     }
 }

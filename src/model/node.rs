@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::egress::ObservedEgress;
 use super::nexthop::NextHopObject;
 use super::numbers::{IfIndex, NextHopId, Protocol, Scope};
 use super::route::Route;
@@ -24,6 +25,8 @@ pub struct Observed {
     pub nexthops: Vec<NextHopObject>,
     /// Whether the kernel has nexthop objects at all (Linux 5.3).
     pub nexthop_objects: bool,
+    /// What the node does besides having routes.
+    pub egress: ObservedEgress,
 }
 
 impl Observed {

@@ -17,6 +17,8 @@ pub struct Policy {
     pub protected_subnets: Vec<Prefix>,
     /// Whether documents may cover the whole address space in the main table.
     pub allow_default_route: bool,
+    /// Whether a rule may send every packet to a table without routes, to one with a default route, or nowhere.
+    pub allow_catch_all_rules: bool,
     /// Whether wanting nothing removes everything.
     pub allow_empty: bool,
     /// More removals than this at once are withheld, all of them.
@@ -34,6 +36,7 @@ impl Default for Policy {
             table: TableId::MAIN,
             protected_subnets: Vec::new(),
             allow_default_route: false,
+            allow_catch_all_rules: false,
             allow_empty: false,
             max_removals: None,
             foreign_routes: ForeignRoutes::Refuse,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Document, RouteKey, Selected as Verdict, TableId};
+use crate::model::{Document, NodeSelector, RouteKey, Selected as Verdict, TableId};
 
 use super::{Claim, Inputs, Reason, ReasonCode};
 
@@ -35,8 +35,13 @@ pub(super) type Selected = Vec<Choice>;
 
 /// Evaluates the node selectors, before anything else.
 pub(super) fn select(inputs: &Inputs<'_>) -> Selected {
-    let complete = inputs.unknown_labels.is_none();
-    let select = |document: &Document| match document.selector.check(inputs.labels, complete) {
+    let select = |document: &Document| choose(inputs, &document.selector);
+    inputs.documents.iter().map(select).collect()
+}
+
+/// Whether a document with such a selector is for this node.
+pub(super) fn choose(inputs: &Inputs<'_>, selector: &NodeSelector) -> Choice {
+    match selector.check(inputs.labels, inputs.unknown_labels.is_none()) {
         Verdict::Yes => Choice::Yes,
         Verdict::Perhaps(wanted) => {
             let why = inputs.unknown_labels.unwrap_or_default();
@@ -51,8 +56,7 @@ pub(super) fn select(inputs: &Inputs<'_>) -> Selected {
             let message = format!("nodeSelector wants {unmet}; {has}");
             Choice::No(Reason::new(ReasonCode::NodeSelector, message))
         }
-    };
-    inputs.documents.iter().map(select).collect()
+    }
 }
 
 /// All claims of the selected documents and of those that may be, by slot; among claims on one slot the document that is

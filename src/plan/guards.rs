@@ -7,7 +7,7 @@ use crate::model::{Document, Family, MaxRemovals, Prefix, PrefixSet, RouteAttrs,
 
 use super::claims::{self, Selected, SlotClaim};
 use super::resolve::{Neighbour, Resolved};
-use super::{Blocked, Inputs, Reason, ReasonCode, Removals, Row, Verdict};
+use super::{Blocked, EgressPlan, Inputs, Reason, ReasonCode, Removals, Row, Verdict};
 
 /// Says for one claim after the other whether it may be installed, and how.
 pub(super) struct Judge<'a> {
@@ -189,7 +189,7 @@ fn default_route(family: Family, alone: bool) -> Reason {
 pub(super) fn removals(
     inputs: &Inputs<'_>,
     missing: Option<&str>,
-    rows: &[Row],
+    (rows, egress): (&[Row], &EgressPlan),
     owned: usize,
 ) -> Removals {
     let policy = inputs.policy;
@@ -197,6 +197,7 @@ pub(super) fn removals(
         .iter()
         .filter(|row| matches!(row.verdict, Verdict::Remove(_)))
         .count();
+    let (removed, owned) = (removed + egress.removed(), owned + egress.owned);
     if let Some(missing) = missing.filter(|_| removed > 0) {
         return Removals::Withheld(Reason::new(
             ReasonCode::Incomplete,
@@ -206,7 +207,7 @@ pub(super) fn removals(
             ),
         ));
     }
-    let nothing_wanted = rows.iter().all(|row| row.claim.is_none());
+    let nothing_wanted = rows.iter().all(|row| row.claim.is_none()) && !egress.wants_something();
     if removed > 0 && nothing_wanted && !policy.allow_empty {
         return Removals::Withheld(Reason::new(
             ReasonCode::EmptySet,

@@ -12,6 +12,7 @@
 
 mod claims;
 mod diff;
+pub mod egress;
 mod guards;
 mod node;
 pub mod objects;
@@ -24,6 +25,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use egress::EgressPlan;
 use node::Node;
 pub use objects::Objects;
 pub use reason::{Reason, ReasonCode};
@@ -33,8 +35,8 @@ use claims::Choice;
 
 use crate::model::document::Gateways;
 use crate::model::{
-    Document, FileName, IfIndex, Labels, Names, NextHopKind, Observed, ObservedRoute, Place,
-    Policy, Protocol, RouteAttrs, RouteKey, State, Steering, TableId, Target,
+    Document, Egress, FileName, IfIndex, Labels, Names, NextHopKind, Observed, ObservedRoute,
+    Place, Policy, Protocol, RouteAttrs, RouteKey, State, Steering, TableId, Target,
 };
 
 /// Everything a plan is made from, except what the kernel has.
@@ -42,6 +44,8 @@ use crate::model::{
 pub struct Inputs<'a> {
     /// Valid, sorted by [`Document::id`].
     pub documents: &'a [Document],
+    /// Documents of other kinds: valid, sorted by kind and name.
+    pub egress: &'a [Egress],
     /// What may be done.
     pub policy: &'a Policy,
     /// This node's labels.
@@ -130,9 +134,10 @@ pub struct Row {
 }
 
 /// Whether routes that nobody asks for any more may go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Removals {
     /// They may.
+    #[default]
     Allowed,
     /// A guard holds all of them back.
     Withheld(Reason),
@@ -148,7 +153,7 @@ pub struct DocumentVerdict {
 }
 
 /// The whole difference, in the order of slots.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// One row for every route that is wanted or ours.
     pub rows: Vec<Row>,
@@ -160,12 +165,16 @@ pub struct Plan {
     pub owned: usize,
     /// The nexthop objects that routes refer to.
     pub objects: Objects,
+    /// Everything but routes.
+    pub egress: EgressPlan,
 }
 
 impl Plan {
     /// Whether carrying it out would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.objects.are_settled() && !self.rows.iter().any(|row| self.changes(row))
+        self.objects.are_settled()
+            && self.egress.is_settled(self.removals == Removals::Allowed)
+            && !self.rows.iter().any(|row| self.changes(row))
     }
 
     /// Whether carrying out the plan changes this row's route.
@@ -194,6 +203,7 @@ pub fn interest(inputs: &Inputs<'_>) -> (BTreeSet<TableId>, BTreeSet<IpAddr>) {
             _ => false,
         };
     }
+    tables.extend(egress::tables(inputs));
     (tables, lookups)
 }
 
@@ -220,6 +230,7 @@ pub fn inventory(observed: &Observed, protocol: Protocol) -> Plan {
         removals: Removals::Allowed,
         documents: Vec::new(),
         objects: Objects::default(),
+        egress: egress::inventory(observed, protocol),
     }
 }
 
@@ -266,11 +277,17 @@ pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
         defaults: &defaults,
     };
     let (rows, owned) = diff::diff(&judge, &claims, &there);
-    let undecided = selected.iter().find_map(Choice::undecided);
+    let slots: Vec<RouteKey> = match inputs.egress {
+        [] => Vec::new(),
+        _ => claims.iter().map(|claim| claim.key).collect(),
+    };
+    let egress = egress::plan(inputs, observed, &slots);
+    let undecided = selected.iter().find_map(Choice::undecided).cloned();
+    let undecided = undecided.or_else(|| egress::undecided(inputs));
     let missing = inputs
         .incomplete
-        .or(undecided.map(|reason| &*reason.message));
-    let removals = guards::removals(inputs, missing, &rows, owned);
+        .or(undecided.as_deref().map(|reason| &*reason.message));
+    let removals = guards::removals(inputs, missing, (&rows, &egress), owned);
     let documents = selected
         .into_iter()
         .zip(resolved)
@@ -289,5 +306,6 @@ pub fn plan(inputs: &Inputs<'_>, observed: &Observed) -> Plan {
         documents,
         owned,
         objects,
+        egress,
     }
 }

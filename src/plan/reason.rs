@@ -72,4 +72,10 @@ pub enum ReasonCode {
     Incomplete,
     /// Somebody keeps undoing the route.
     Contested,
+    /// The rule would send every packet nowhere, or where another default route is.
+    CatchAllRule,
+    /// There is no nftables here, or it may not be used.
+    NoNftables,
+    /// The setting cannot be changed here.
+    ReadOnly,
 }

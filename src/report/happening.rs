@@ -101,6 +101,16 @@ pub enum HappeningKind {
     RouteState,
     /// Many routes changed: the numbers, in place of a line for each.
     RoutesChanged,
+    /// A setting, a rule or a translation was put in place.
+    EgressAdded,
+    /// One was changed.
+    EgressReplaced,
+    /// One was taken away, because no document asks for it any more.
+    EgressRemoved,
+    /// Somebody undid one; it is back.
+    EgressRestored,
+    /// One is in another state than before.
+    EgressState,
     /// Routes that nobody asks for are held back, or no longer.
     Removals,
     /// Somebody keeps undoing a route; it is restored less often.
@@ -185,8 +195,10 @@ impl Happening {
         let differed = route.is_some_and(|route| route.old.is_some() && route.old != route.new);
         let state = route.and_then(|route| route.state);
         match self.kind {
-            HappeningKind::RouteAdded => '+',
-            HappeningKind::RouteReplaced => '~',
+            HappeningKind::RouteAdded | HappeningKind::EgressAdded => '+',
+            HappeningKind::RouteReplaced | HappeningKind::EgressReplaced => '~',
+            HappeningKind::EgressRestored => '~',
+            HappeningKind::EgressRemoved => '-',
             HappeningKind::RouteAdopted => '^',
             HappeningKind::RouteRemoved => '-',
             HappeningKind::RouteRestored if differed => '~',

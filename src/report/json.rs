@@ -9,6 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::model::{Document, NextHop, Place, RouteAttrs, State};
 use crate::plan::{DocumentVerdict, Reason};
 
+use super::egress::{EgressDocumentJson, ThingJson};
 use super::route::link_name;
 use super::{Action, Report, RowView, Summary};
 
@@ -33,6 +34,15 @@ impl Serialize for Report<'_> {
             map.serialize_entry("selected", &selected)?;
         }
         map.serialize_entry("routes", &Rows(self))?;
+        let documents = EgressDocumentJson::all(self);
+        if !documents.is_empty() {
+            map.serialize_entry("egressDocuments", &documents)?;
+        }
+        let things = self.things().map(|view| ThingJson::of(self, &view));
+        let things: Vec<ThingJson<'_>> = things.collect();
+        if !things.is_empty() {
+            map.serialize_entry("egress", &things)?;
+        }
         if let Some(observed) = self.tables {
             map.serialize_entry("tables", &self.table_lines(observed))?;
         }

@@ -6,6 +6,8 @@
 
 mod changes;
 mod counted;
+pub(crate) mod egress;
+mod egress_text;
 mod gateway;
 mod gateway_text;
 mod happening;
@@ -20,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use changes::Changed;
+pub use egress::{ThingChanged, ThingView};
 pub use gateway::{
     GatewayHealth, GatewayList, GatewayStatus, GatewayWill, LastProbe, ProbeOutcome, ProbeRecord,
     Probing, RoundTrip,
@@ -52,13 +55,15 @@ pub struct Surprise {
     pub occupant: Option<Arc<RouteAttrs>>,
 }
 
-/// One pass over a node's routes.
-#[derive(Debug, Clone)]
+/// One pass over a node.
+#[derive(Debug, Clone, Default)]
 pub struct Pass {
     /// What was decided.
     pub plan: Plan,
     /// What became of it; `None` where nothing was carried out.
     pub outcome: Option<Surprises>,
+    /// How things besides routes ended that did not end as planned, by their index in the plan.
+    pub egress_outcome: Surprises,
     /// Nexthop objects that the kernel refused, so that plain routes had to do, with its words.
     pub refused_objects: Vec<(NextHopKind, String)>,
     /// The node's links, for their names.
@@ -105,6 +110,7 @@ impl Pass {
         }
         self.plan.rows = rows;
         self.outcome = Some(left);
+        self.settle_egress();
         self
     }
 }
@@ -254,6 +260,7 @@ impl<'a> Report<'a> {
             _ => view.state == Some(State::Installed),
         });
         rows_settled
+            && self.egress_in_sync()
             && self.pass.plan.removals == Removals::Allowed
             && self.inputs.incomplete.is_none()
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Action, GatewayStatus, Happening, Kind, Pass, Report, Selection};
-use crate::model::{Document, FileName, Labels, Names, Policy, Steering, Timestamp};
-use crate::plan::{Inputs, Objects, Plan, ReasonCode, Removals};
+use crate::model::{Document, Egress, FileName, Labels, Names, Policy, Steering, Timestamp};
+use crate::plan::{Inputs, ReasonCode};
 
 /// All that is shown of a daemon, made anew after each pass.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Published {
     pub names: Arc<Names>,
     /// The documents in force.
     pub documents: Arc<Vec<Document>>,
+    /// Documents of other kinds in force.
+    pub egress: Arc<Vec<Egress>>,
     /// How their files are called, by `FileId`.
     pub files: Arc<Vec<FileName>>,
     /// Why the documents may not be all that is wanted.
@@ -48,20 +50,10 @@ impl Published {
             unknown_labels: None,
             names: names.clone(),
             documents: Arc::default(),
+            egress: Arc::default(),
             files: Arc::default(),
             incomplete: None,
-            pass: Arc::new(Pass {
-                plan: Plan {
-                    rows: Vec::new(),
-                    removals: Removals::Allowed,
-                    documents: Vec::new(),
-                    owned: 0,
-                    objects: Objects::default(),
-                },
-                outcome: None,
-                refused_objects: Vec::new(),
-                links: Vec::new(),
-            }),
+            pass: Arc::default(),
             running: Arc::default(),
         }
     }
@@ -74,6 +66,7 @@ impl Published {
     ) -> T {
         let inputs = Inputs {
             documents: &self.documents,
+            egress: &self.egress,
             policy: &self.policy,
             labels: &self.labels,
             unknown_labels: self.unknown_labels.as_deref(),

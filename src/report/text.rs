@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style as Paint};
 use crate::model::{FileName, Place, State};
 use crate::plan::{Claim, Reason, Removals};
 
+use super::egress_text::EgressText;
 use super::route::WayText;
 use super::running_text::RunningText;
 use super::{Action, Kind, Report, RouteText, RowView, Summary};
@@ -66,10 +67,18 @@ impl Report<'_> {
             width: self.column(style),
             out,
         };
+        let egress = EgressText {
+            report: self,
+            style,
+        };
         writer.routes()?;
+        egress.things(writer.out)?;
         writer.problems()?;
+        egress.problems(writer.out)?;
         writer.tables()?;
         writer.notes()?;
+        egress.notes(writer.out)?;
+        writer.withheld()?;
         writer.summary()
     }
 
@@ -263,7 +272,11 @@ impl Writer<'_> {
                 writeln!(self.out, "note: {} ({at}): {note}", document.id)?;
             }
         }
-        if let Removals::Withheld(reason) = &report.pass.plan.removals {
+        Ok(())
+    }
+
+    fn withheld(&mut self) -> io::Result<()> {
+        if let Removals::Withheld(reason) = &self.report.pass.plan.removals {
             let head = self.paint(colour(AnsiColor::Magenta), "withheld:");
             writeln!(self.out, "{head} {reason}")?;
         }
@@ -297,16 +310,31 @@ impl Writer<'_> {
     }
 
     fn summary(&mut self) -> io::Result<()> {
-        let summary = self.report.summary();
-        let text = match self.report.kind {
-            Kind::Plan => planned(&summary),
-            Kind::Apply => applied("Applied", &summary),
-            Kind::Flush => flushed(&summary),
-            Kind::Try => applied("Rehearsed", &summary),
-            Kind::Status => counted(&summary),
-        };
+        let text = self.counts(&self.report.summary());
         let text = self.paint(Paint::new().bold(), &text);
+        writeln!(self.out, "{text}")?;
+        let egress = self.report.egress_summary();
+        if egress == Summary::default() {
+            return Ok(());
+        }
+        let text = self.counts(&egress);
+        // "Applied: …" was said of the routes.
+        let counts = text.split_once(": ").map_or(&*text, |(_, counts)| counts);
+        let text = self.paint(
+            Paint::new().bold(),
+            &format!("Forwarding, NAT, rules: {counts}"),
+        );
         writeln!(self.out, "{text}")
+    }
+
+    fn counts(&self, summary: &Summary) -> String {
+        match self.report.kind {
+            Kind::Plan => planned(summary),
+            Kind::Apply => applied("Applied", summary),
+            Kind::Flush => flushed(summary),
+            Kind::Try => applied("Rehearsed", summary),
+            Kind::Status => counted(summary),
+        }
     }
 
     fn claim(&self, claim: &Claim) -> String {
@@ -314,14 +342,19 @@ impl Writer<'_> {
         format!("{} ({})", document.id, self.place(&claim.place))
     }
 
-    fn place(&self, place: &Place) -> String {
-        let file: &FileName = &self.report.inputs.files[place.file.0 as usize];
-        format!("{}:{}", file.label, place.line)
+    fn place(&self, at: &Place) -> String {
+        place(self.report, at)
     }
 
     fn paint(&self, paint: Paint, text: &str) -> String {
         self.style.paint(paint, text)
     }
+}
+
+/// `routes.yaml:7`.
+pub(super) fn place(report: &Report<'_>, place: &Place) -> String {
+    let file: &FileName = &report.inputs.files[place.file.0 as usize];
+    format!("{}:{}", file.label, place.line)
 }
 
 pub(super) fn colour(colour: AnsiColor) -> Paint {

@@ -24,6 +24,7 @@ pub const FIELDS: &[&str] = &[
     "table",
     "protectedSubnets",
     "allowDefaultRoute",
+    "allowCatchAllRules",
     "allowEmpty",
     "maxRemovals",
     "foreignRoutes",
@@ -34,6 +35,7 @@ pub const FIELDS: &[&str] = &[
     "kube",
     "listen",
     "socket",
+    "procSys",
     "log",
 ];
 /// The keys of `node`.
@@ -53,6 +55,8 @@ pub struct File {
     pub table: Option<Written<TableId>>,
     pub protected_subnets: Option<Written<Vec<Prefix>>>,
     pub allow_default_route: Option<Written<bool>>,
+    /// `allowCatchAllRules`.
+    pub allow_catch_all_rules: Option<Written<bool>>,
     pub allow_empty: Option<Written<bool>>,
     pub max_removals: Option<Written<MaxRemovals>>,
     pub foreign_routes: Option<Written<ForeignRoutes>>,
@@ -66,6 +70,8 @@ pub struct File {
     pub kube_mirror_create: Option<Written<bool>>,
     pub listen: Option<Written<SocketAddr>>,
     pub socket: Option<Written<PathBuf>>,
+    /// `procSys`.
+    pub proc_sys: Option<Written<PathBuf>>,
     pub log_level: Option<Written<LogLevel>>,
     pub log_format: Option<Written<LogFormat>>,
 }
@@ -127,6 +133,7 @@ fn read(node: &Node<'_>, names: &Names, findings: &mut Findings<'_>) -> File {
         table: reader.value(&fields, "table", |item| native::table(item, names)),
         protected_subnets: reader.list(&fields, "protectedSubnets", prefix),
         allow_default_route: reader.value(&fields, "allowDefaultRoute", boolean),
+        allow_catch_all_rules: reader.value(&fields, "allowCatchAllRules", boolean),
         allow_empty: reader.value(&fields, "allowEmpty", boolean),
         max_removals: reader.value(&fields, "maxRemovals", max_removals),
         foreign_routes: reader.value(&fields, "foreignRoutes", |item| {
@@ -141,7 +148,8 @@ fn read(node: &Node<'_>, names: &Names, findings: &mut Findings<'_>) -> File {
             .and_then(|node| reader.value(node, "name", |item| Ok(nonempty(item)?.to_owned()))),
         node_labels: node.as_ref().and_then(|node| reader.labels(node)),
         listen: reader.value(&fields, "listen", listen),
-        socket: reader.value(&fields, "socket", socket),
+        socket: reader.value(&fields, "socket", absolute),
+        proc_sys: reader.value(&fields, "procSys", absolute),
         log_level: log
             .as_ref()
             .and_then(|log| reader.value(log, "level", |item| keyword(item, &LogLevel::NAMES))),
@@ -268,7 +276,7 @@ fn listen(item: &Item<'_, '_>) -> Result<SocketAddr, Problem> {
     })
 }
 
-fn socket(item: &Item<'_, '_>) -> Result<PathBuf, Problem> {
+fn absolute(item: &Item<'_, '_>) -> Result<PathBuf, Problem> {
     let path = PathBuf::from(text(item)?);
     match path.is_absolute() {
         true => Ok(path),
@@ -308,6 +316,7 @@ protocol: 90
 table: main
 protectedSubnets: [10.0.0.0/8, '2001:db8::/32']
 allowDefaultRoute: true
+allowCatchAllRules: true
 allowEmpty: false
 maxRemovals: 10%
 foreignRoutes: adopt
@@ -318,6 +327,7 @@ node: {name: gw-1, labels: {role: egress}}
 kube: {nodeLabels: true, mirror: false, mirrorCreate: true}
 listen: 127.0.0.1:9783
 socket: /run/srsync/srsync.sock
+procSys: /host/proc/sys
 log: {level: info, format: json}
 ",
         );
@@ -329,6 +339,7 @@ log: {level: info, format: json}
         assert_eq!(value(file.table), TableId::MAIN);
         assert_eq!(value(file.protected_subnets).len(), 2);
         assert!(value(file.allow_default_route));
+        assert!(value(file.allow_catch_all_rules));
         assert!(!value(file.allow_empty));
         assert_eq!(value(file.max_removals), MaxRemovals::Percent(10));
         assert_eq!(value(file.foreign_routes), ForeignRoutes::Adopt);
@@ -342,6 +353,7 @@ log: {level: info, format: json}
         assert!(value(file.kube_mirror_create));
         assert_eq!(value(file.listen), SocketAddr::from(([127, 0, 0, 1], 9783)));
         assert_eq!(value(file.socket), PathBuf::from("/run/srsync/srsync.sock"));
+        assert_eq!(value(file.proc_sys), PathBuf::from("/host/proc/sys"));
         assert_eq!(value(file.log_level), LogLevel::Info);
         assert_eq!(value(file.log_format), LogFormat::Json);
     }

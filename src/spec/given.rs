@@ -17,8 +17,8 @@ pub(super) fn tree<'t>(key: &'t str, text: &'t str, findings: &mut Findings<'_>)
         "protectedSubnets" => list(text, ','),
         "node.labels" => labels(text, findings),
         // Numbers and booleans: what YAML makes of them without quotes.
-        "protocol" | "table" | "allowDefaultRoute" | "allowEmpty" | "maxRemovals"
-        | "resyncInterval" | "debounce" | "kube.nodeLabels" | "kube.mirror"
+        "protocol" | "table" | "allowDefaultRoute" | "allowCatchAllRules" | "allowEmpty"
+        | "maxRemovals" | "resyncInterval" | "debounce" | "kube.nodeLabels" | "kube.mirror"
         | "kube.mirrorCreate" => match resolved(Text::Source(text)) {
             // To the config file null is the same as nothing, but here somebody gave a value.
             Value::Null => Value::Text(Text::Source(text)),

@@ -23,6 +23,12 @@ fn every_setting() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             json!(true),
         ),
         (
+            "allowCatchAllRules",
+            "--allow-catch-all-rules=true",
+            "SRSYNC_ALLOW_CATCH_ALL_RULES",
+            json!(true),
+        ),
+        (
             "allowEmpty",
             "--allow-empty=true",
             "SRSYNC_ALLOW_EMPTY",
@@ -105,6 +111,12 @@ fn every_setting() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             "--socket=/tmp/s",
             "SRSYNC_SOCKET",
             json!("/tmp/s"),
+        ),
+        (
+            "procSys",
+            "--proc-sys=/host/sys",
+            "SRSYNC_PROC_SYS",
+            json!("/host/sys"),
         ),
         (
             "log.level",

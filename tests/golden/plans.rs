@@ -59,6 +59,7 @@ impl Planned {
         let observed = observed.unwrap_or_else(|error| panic!("{}: {error:?}", folder.display()));
         let steering = by_hand(&loaded.documents, &loaded.overrides, &loaded.files, NOW);
         let inputs = Inputs {
+            egress: &loaded.egress,
             documents: &loaded.documents,
             policy: &policy,
             labels: &labels,
@@ -71,9 +72,8 @@ impl Planned {
         };
         let pass = Pass {
             plan: plan::plan(&inputs, &observed),
-            outcome: None,
-            refused_objects: Vec::new(),
             links: observed.links,
+            ..Pass::default()
         };
         Self {
             loaded,
@@ -89,6 +89,7 @@ impl Planned {
 
     pub(crate) fn report<T>(&self, show: impl FnOnce(&Report<'_>) -> T) -> T {
         let inputs = Inputs {
+            egress: &self.loaded.egress,
             documents: &self.loaded.documents,
             policy: &self.policy,
             labels: &self.labels,

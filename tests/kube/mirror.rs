@@ -53,6 +53,7 @@ pub fn published(documents: &str, node: &str) -> Published {
     let mut observed = observed.unwrap();
     let (policy, labels) = (Policy::default(), Labels::default());
     let inputs = Inputs {
+        egress: &[],
         steering: Steering::NONE,
         objects: None,
         documents: &loaded.documents,
@@ -73,6 +74,7 @@ pub fn published(documents: &str, node: &str) -> Published {
     }
     let plan = plan::plan(&inputs, &observed);
     Published {
+        egress: Arc::default(),
         node: "worker-1".to_owned(),
         policy,
         labels,
@@ -85,6 +87,7 @@ pub fn published(documents: &str, node: &str) -> Published {
             plan,
             outcome: None,
             refused_objects: Vec::new(),
+            egress_outcome: srsync::report::Surprises::new(),
             links: observed.links,
         }),
         running: Arc::new(Running {

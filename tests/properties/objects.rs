@@ -169,6 +169,7 @@ impl World {
             label: "routes.yaml".into(),
         };
         run(&Inputs {
+            egress: &[],
             documents: &self.documents(),
             policy: &Policy {
                 allow_empty: true,

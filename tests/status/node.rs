@@ -66,6 +66,7 @@ fn published_of(documents: &str, node: &str) -> Published {
     let (policy, labels) = (Policy::default(), Labels::default());
     let plan = plan::plan(
         &Inputs {
+            egress: &[],
             steering: srsync::model::Steering::NONE,
             objects: None,
             documents: &loaded.documents,
@@ -79,6 +80,7 @@ fn published_of(documents: &str, node: &str) -> Published {
         &observed,
     );
     Published {
+        egress: Arc::default(),
         node: "node-1".to_owned(),
         policy,
         labels,
@@ -91,6 +93,7 @@ fn published_of(documents: &str, node: &str) -> Published {
             plan,
             outcome: None,
             refused_objects: Vec::new(),
+            egress_outcome: srsync::report::Surprises::new(),
             links: observed.links,
         }),
         running: Arc::new(running()),

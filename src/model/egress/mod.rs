@@ -125,6 +125,28 @@ impl Forwarding {
     }
 }
 
+/// What a node has of all that, complete or not there at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedEgress {
+    /// Rules of all owners and both families, in the order in which they are asked.
+    pub rules: Vec<ObservedRule>,
+    /// Our nftables table.
+    pub nat: NatObserved,
+    /// The settings that matter.
+    pub sysctls: Sysctls,
+}
+
+impl Default for ObservedEgress {
+    /// Nobody looked.
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            nat: NatObserved::Unknown,
+            sysctls: Sysctls::default(),
+        }
+    }
+}
+
 /// One thing of ours in the kernel besides a route. Equal things are the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Thing {

@@ -72,6 +72,16 @@ pub struct RoutingRule {
     pub suppress_prefix_length: Option<u8>,
 }
 
+impl RoutingRule {
+    /// The table that it looks into, where `usual` is the configured one.
+    pub fn table(&self, usual: TableId) -> Option<TableId> {
+        match self.action {
+            RuleTarget::Lookup(table) => Some(table.unwrap_or(usual)),
+            RuleTarget::Drop(_) => None,
+        }
+    }
+}
+
 /// What a document says about the action; the configured table is not known to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleTarget {
