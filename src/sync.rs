@@ -4,12 +4,13 @@
 //! needed where one route makes the next possible (a gateway behind a route of our own). What the
 //! kernel refused is not asked for again in the same pass.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use crate::kernel::{Change, Failure, Interest, Kernel, KernelError, NextHops, Refusal, Tables};
+use crate::model::egress::Thing;
 use crate::model::{NextHopId, NextHopKind, Observed, Protocol, Route, RouteKey, State};
 use crate::plan::objects::{Objects, Switch};
 use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
@@ -85,7 +86,7 @@ pub fn planned(inputs: &Inputs<'_>, observed: Observed) -> Pass {
 /// refuses are not errors of the pass: they are in its outcome.
 pub fn run(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Pass, SyncError> {
     let pass = preview(kernel, inputs)?;
-    carry_through(kernel, inputs, pass, Held::new())
+    carry_through(kernel, inputs, pass, Held::default())
 }
 
 /// Carries out what [`preview`] or [`planned`] said a moment ago, except for the slots in `held`, which are
@@ -99,7 +100,7 @@ pub fn carry_through(
     mut pass: Pass,
     held: Held,
 ) -> Result<Pass, SyncError> {
-    let mut refused = held;
+    let mut refused = held.routes;
     // Should everything be held, nothing else says so.
     let mut outcome = match refused.is_empty() {
         true => Surprises::new(),
@@ -147,8 +148,17 @@ pub fn carry_through(
     Ok(pass)
 }
 
-/// Slots to leave alone, with why.
-pub type Held = HashMap<RouteKey, Arc<Reason>>;
+/// What is to be left alone, with why.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Slots.
+    pub routes: HashMap<RouteKey, Arc<Reason>>,
+    /// Things besides routes.
+    pub things: BTreeMap<Thing, Arc<Reason>>,
+}
+
+/// Slots that are not asked for again in this pass, with why.
+type Refused = HashMap<RouteKey, Arc<Reason>>;
 
 /// A change to make.
 struct Work {
@@ -175,7 +185,7 @@ impl Work {
 
 /// The changes of a plan that the kernel has not refused yet: additions and replacements first,
 /// removals last, so that there is never a gap.
-fn work(plan: &Plan, refused: &Held) -> Vec<Work> {
+fn work(plan: &Plan, refused: &Refused) -> Vec<Work> {
     let changing = plan.rows.iter().filter(|row| plan.changes(row));
     let mut work: Vec<Work> = changing
         .filter(|row| !refused.contains_key(&row.key))
@@ -299,7 +309,7 @@ fn carry_out(
     kernel: &mut Kernel,
     inputs: &Inputs<'_>,
     work: &[Work],
-    refused: &mut Held,
+    refused: &mut Refused,
 ) -> Result<(), SyncError> {
     let changes: Vec<Change<'_>> = work.iter().map(Work::change).collect();
     let failures = kernel
@@ -352,7 +362,7 @@ fn bring_up_to_date(first: &mut Plan, after: &Plan) {
 
 /// Compares what was planned with a plan made afterwards: whatever is still to be done, did not
 /// happen.
-fn surprises(first: &Plan, after: &Plan, refused: &Held) -> Surprises {
+fn surprises(first: &Plan, after: &Plan, refused: &Refused) -> Surprises {
     let mut surprises = Surprises::new();
     for row in &after.rows {
         let unexpected = match &row.verdict {
@@ -442,7 +452,7 @@ mod tests {
             owned: 3,
             ..Plan::default()
         };
-        let work = work(&plan, &Held::new());
+        let work = work(&plan, &Refused::new());
         let order: Vec<u32> = work.iter().map(|w| w.route.key.metric.get()).collect();
         assert_eq!(order, [2, 4, 1, 3]);
     }

@@ -19,10 +19,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What was not undone for so long, and for twice the last wait, is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// The routes that were undone lately.
-#[derive(Debug, Default)]
-pub(super) struct Contest {
-    routes: BTreeMap<RouteKey, Undone>,
+/// The routes that were undone lately, or other things.
+#[derive(Debug)]
+pub(super) struct Contest<K = RouteKey> {
+    routes: BTreeMap<K, Undone>,
+}
+
+impl<K> Default for Contest<K> {
+    fn default() -> Self {
+        Self {
+            routes: BTreeMap::new(),
+        }
+    }
 }
 
 /// How often a route was undone, and by whom.
@@ -55,9 +63,9 @@ impl Undone {
     }
 }
 
-impl Contest {
+impl<K: Ord + Clone> Contest<K> {
     /// A route was undone. Says whether it becomes contested by that.
-    pub(super) fn undone(&mut self, key: RouteKey, by: Arc<str>, at: (Instant, Timestamp)) -> bool {
+    pub(super) fn undone(&mut self, key: K, by: Arc<str>, at: (Instant, Timestamp)) -> bool {
         let (now, last) = at;
         let undone = self.routes.entry(key).or_insert_with(|| Undone {
             times: 0,
@@ -73,16 +81,16 @@ impl Contest {
     }
 
     /// Forgets routes that nobody undoes any more; returns those that had been contested.
-    pub(super) fn settle(&mut self, now: Instant) -> Vec<(RouteKey, Undone)> {
+    pub(super) fn settle(&mut self, now: Instant) -> Vec<(K, Undone)> {
         let quiet = |undone: &Undone| {
             let patience = FORGOTTEN.max(undone.wait() * 2);
             now.saturating_duration_since(undone.seen) >= patience
         };
-        let settled: Vec<(RouteKey, Undone)> = self
+        let settled: Vec<(K, Undone)> = self
             .routes
             .iter()
             .filter(|(_, undone)| quiet(undone))
-            .map(|(key, undone)| (*key, undone.clone()))
+            .map(|(key, undone)| (key.clone(), undone.clone()))
             .collect();
         for (key, _) in &settled {
             self.routes.remove(key);
@@ -94,7 +102,7 @@ impl Contest {
     }
 
     /// Contested routes, in the order of slots.
-    pub(super) fn contested(&self) -> impl Iterator<Item = (&RouteKey, &Undone)> {
+    pub(super) fn contested(&self) -> impl Iterator<Item = (&K, &Undone)> {
         self.routes
             .iter()
             .filter(|(_, undone)| undone.is_contested())

@@ -11,7 +11,7 @@
 //! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
 //! - `overrides`: what somebody decided about gateways; `drains`: those by hand. `store`: what outlives the daemon.
 //! - `refused`: what this kernel would not make.
-//! - `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
+//! - `things`: what is not a route. `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
 //! - `labels`: what is known of this node's labels. `kubernetes`: what is heard from its API.
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
@@ -35,6 +35,7 @@ mod sources;
 mod state;
 mod store;
 mod switch;
+mod things;
 mod threads;
 
 use std::io;

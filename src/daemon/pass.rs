@@ -7,6 +7,7 @@ use super::contest::{Contest, Undone};
 use super::journal::News;
 use super::news::Told;
 use super::state::{Daemon, Wanted};
+use super::things::ThingsTold;
 use super::{DaemonError, time};
 use crate::model::{RouteKey, State, Timestamp};
 use crate::plan::{Inputs, Reason, ReasonCode, Removals};
@@ -74,7 +75,13 @@ impl Daemon {
                 contested.push(key);
             }
         }
-        let held = held(&self.contest, now);
+        self.note_undone_things(&planned, now);
+        let mut held = Held {
+            routes: contested_now(&self.contest, now).collect(),
+            ..Held::default()
+        };
+        self.hold_things(&mut held, now);
+        let inputs = self.wanted.inputs();
         let pass = sync::carry_through(&mut self.kernel, &inputs, planned, held)?;
         self.groups.are(&pass.plan.objects.sets);
         self.tell_cost_of_switches();
@@ -92,10 +99,12 @@ impl Daemon {
         let published = self.wanted.publish(pass);
         // Before the first pass nothing is known, so nothing is news but what is done.
         let known = self.running.ready.is_some();
-        let told = published.report(None, |now| {
+        let (told, things) = published.report(None, |now| {
             before.report(None, |before| {
-                let changes = now.changes_since(known.then_some(before));
-                Told::of(now, &changes, &self.culprits)
+                let before = known.then_some(before);
+                let changes = now.changes_since(before);
+                let things = ThingsTold::of(now, &now.things_changed_since(before));
+                (Told::of(now, &changes, &self.culprits), things)
             })
         });
         // Shown is how it is now, not how it was done.
@@ -104,10 +113,15 @@ impl Daemon {
             ..published
         });
         self.culprits.forget();
-        let changed = told.changed();
+        let changed = told.changed() + self.tell_things(things);
         self.tell_changes(told);
         self.tell_removals(&before.pass.plan.removals);
-        let next = [self.contest.next(Instant::now()), self.gateways.next()];
+        let now = Instant::now();
+        let next = [
+            self.contest.next(now),
+            self.things.next(now),
+            self.gateways.next(),
+        ];
         next.into_iter()
             .flatten()
             .for_each(|next| self.schedule.retry_at(next));
@@ -218,18 +232,14 @@ impl Daemon {
     /// Shows everybody what is known now.
     pub(super) fn publish(&mut self) {
         let now = time();
-        self.running.contested_routes = self.contest.contested().count();
-        let contested = self.contest.contested().take(SHOWN);
-        let contested: Vec<ContestedRoute> = contested
-            .map(|(key, undone)| ContestedRoute {
-                route: self.slot(key),
-                undone: undone.times,
-                last: undone.last,
-                by: Some(undone.by.to_string()),
-                next_attempt: next_attempt(undone, now),
-            })
-            .collect();
+        let routes = self.contest.contested();
+        let routes = routes.map(|(key, undone)| shown(self.slot(key), undone, now));
+        let things = self.things.contested();
+        let things = things.map(|(thing, undone)| shown(thing.to_string(), undone, now));
+        let contested: Vec<ContestedRoute> = routes.take(SHOWN).chain(things).collect();
         self.running.contested = contested;
+        self.running.contested_routes =
+            self.contest.contested().count() + self.things.contested().count();
         let inputs = self.wanted.inputs();
         let moment = (now, Instant::now());
         self.running.gateways = self.gateways.status(&inputs, &self.published, moment);
@@ -276,6 +286,18 @@ impl Wanted {
 /// The routes that were in place after the last pass, are wanted just as they were, and are not
 /// there.
 fn undone(before: &Published, inputs: &Inputs<'_>, planned: &Pass) -> Vec<RouteKey> {
+    published_report(before, inputs, planned, |before, now| {
+        now.undone_since(before)
+    })
+}
+
+/// Compares what was shown with what is planned.
+pub(super) fn published_report<T>(
+    before: &Published,
+    inputs: &Inputs<'_>,
+    planned: &Pass,
+    compare: impl FnOnce(&Report<'_>, &Report<'_>) -> T,
+) -> T {
     let now = Report {
         kind: Kind::Status,
         node: &before.node,
@@ -285,13 +307,18 @@ fn undone(before: &Published, inputs: &Inputs<'_>, planned: &Pass) -> Vec<RouteK
         running: None,
         selection: None,
     };
-    before.report(None, |before| now.undone_since(before))
+    before.report(None, |before| compare(before, &now))
 }
 
-/// The routes that are not restored yet, because somebody keeps undoing them.
-fn held(contest: &Contest, now: Instant) -> Held {
-    let waiting = contest.contested().filter(|(_, undone)| undone.next > now);
-    let reason = |undone: &Undone| {
+/// What is not restored yet, because somebody keeps undoing it.
+pub(super) fn contested_now<K: Ord + Clone>(
+    contest: &Contest<K>,
+    now: Instant,
+) -> impl Iterator<Item = (K, Arc<Reason>)> {
+    let waiting = contest
+        .contested()
+        .filter(move |(_, undone)| undone.next > now);
+    let reason = move |undone: &Undone| {
         let message = format!(
             "contested: undone {} times, last by {}; it is restored again in {} s",
             undone.times,
@@ -304,9 +331,17 @@ fn held(contest: &Contest, now: Instant) -> Held {
         );
         Arc::new(Reason::new(ReasonCode::Contested, message))
     };
-    waiting
-        .map(|(key, undone)| (*key, reason(undone)))
-        .collect()
+    waiting.map(move |(key, undone)| (key.clone(), reason(undone)))
+}
+
+fn shown(what: String, undone: &Undone, now: Timestamp) -> ContestedRoute {
+    ContestedRoute {
+        route: what,
+        undone: undone.times,
+        last: undone.last,
+        by: Some(undone.by.to_string()),
+        next_attempt: next_attempt(undone, now),
+    }
 }
 
 /// When a contested route is restored, if it waits for that.

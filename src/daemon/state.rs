@@ -24,6 +24,7 @@ use super::switch::Groups;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
 use crate::config::Settings;
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
+use crate::model::egress::Thing;
 use crate::model::{Names, RouteKey, Steering};
 use crate::plan::{self, Inputs};
 use crate::report::{Counters, HappeningKind, Level, Published, Running, Trigger};
@@ -44,6 +45,7 @@ pub(super) struct Daemon {
     pub(super) kernel: Kernel,
     pub(super) schedule: Schedule,
     pub(super) contest: Contest,
+    pub(super) things: Contest<Thing>,
     pub(super) gateways: Gateways,
     pub(super) groups: Groups,
     pub(super) overrides: Overrides,
@@ -225,6 +227,7 @@ impl Daemon {
             kernel,
             schedule,
             contest: Contest::default(),
+            things: Contest::default(),
             gateways: Gateways::new(probes, withdrawn),
             groups: Groups::default(),
             overrides,
@@ -390,6 +393,7 @@ impl Daemon {
             self.arm();
             self.hear_again();
             self.settle(now);
+            self.settle_things(now);
         }
         if self.schedule.sources_are_due(now) {
             self.read_sources();
