@@ -25,6 +25,7 @@ mod kernel {
     mod observe;
     mod random_documents;
     mod ranges;
+    mod rules;
     mod topology;
     mod traffic;
 }

@@ -1,4 +1,4 @@
-//! Changing routes and nexthop objects: encodes changes into batches, sends them, and collects what
+//! Changing routes, nexthop objects and policy rules: encodes changes into batches, sends them, and collects what
 //! was refused.
 //!
 //! Must not decide anything; see [`Change`] for what the planner has to guarantee.
@@ -12,6 +12,7 @@ use nix::libc;
 use super::error::{KernelError, Refusal};
 use super::nexthop;
 use super::route::{self, Request};
+use super::rule::{self, Rules};
 use super::socket::{Netlink, Outcome};
 use super::wire::Writer;
 use super::{Change, Failure, Kernel};
@@ -36,7 +37,7 @@ const LOOPBACK: NextHop = NextHop {
 
 impl Kernel {
     /// Makes the changes, in their order (removals of routes that follow each other in an order that
-    /// suits the kernel), as routes and nexthop objects of `protocol`. Returns those that failed, by
+    /// suits the kernel), as routes, nexthop objects and policy rules of `protocol`. Returns those that failed, by
     /// index; none of them keeps the others from being made. Needs CAP_NET_ADMIN.
     pub fn apply(
         &mut self,
@@ -54,6 +55,10 @@ impl Kernel {
             let change = changes.get(failure.index);
             !change.is_some_and(|change| is_gone(change, &failure.error))
         });
+        for failure in &mut failures {
+            let said = failure.error.clone();
+            failure.error = rule::in_words(changes.get(failure.index), said);
+        }
         failures.sort_by_key(|failure| failure.index);
         failures.dedup_by_key(|failure| failure.index);
         Ok(failures)
@@ -69,7 +74,7 @@ fn is_gone(change: &Change<'_>, error: &Refusal) -> bool {
             error.is(Errno::ESRCH) || error.is(Errno::EINVAL)
         }
         Change::Remove(_) => error.is(Errno::ESRCH),
-        Change::RemoveNextHop(_) => error.is(Errno::ENOENT),
+        Change::RemoveNextHop(_) | Change::RemoveRule(_) => error.is(Errno::ENOENT),
         _ => false,
     }
 }
@@ -145,6 +150,15 @@ fn push(
         Change::RemoveNextHop(id) => batch.push_with(index, 64, |writer, sequence| {
             nexthop::encode_removal(writer, sequence, *id);
         }),
+        Change::AddRule(rule) => {
+            let step = batch.rules(protocol)?.add(rule, protocol);
+            batch.push_rule(index, &step, protocol)
+        }
+        Change::RemoveRule(rule) => {
+            let steps = batch.rules(protocol)?.remove(rule);
+            let mut steps = steps.iter();
+            steps.try_for_each(|step| batch.push_rule(index, step, protocol))
+        }
     }
 }
 
@@ -199,6 +213,8 @@ pub(super) struct Batch<'k> {
     /// Sequence number of the first message in `writer`.
     first: u32,
     failures: Vec<Failure>,
+    /// Our policy rules, once a change is about one.
+    rules: Option<Rules>,
 }
 
 impl<'k> Batch<'k> {
@@ -209,6 +225,7 @@ impl<'k> Batch<'k> {
             owners: Vec::new(),
             first: 0,
             failures: Vec::new(),
+            rules: None,
         }
     }
 
@@ -228,6 +245,27 @@ impl<'k> Batch<'k> {
         self.push_with(index, nexthop::longest(request), |writer, sequence| {
             nexthop::encode(writer, sequence, request);
         })
+    }
+
+    /// Adds a message about a policy rule.
+    fn push_rule(
+        &mut self,
+        index: usize,
+        step: &rule::Step,
+        protocol: Protocol,
+    ) -> Result<(), KernelError> {
+        self.push_with(index, rule::LONGEST, |writer, sequence| {
+            rule::encode(writer, sequence, step, protocol);
+        })
+    }
+
+    /// Our policy rules, as they are once everything that was added so far is done.
+    fn rules(&mut self, protocol: Protocol) -> Result<&mut Rules, KernelError> {
+        let read = match self.rules.take() {
+            Some(known) => known,
+            None => Rules::read(self.netlink, protocol)?,
+        };
+        Ok(self.rules.insert(read))
     }
 
     /// Adds a message about something else.

@@ -7,7 +7,7 @@
 //! [`Kernel`] belongs to the network namespace of the thread that opened it.
 //!
 //! - `wire`, `socket`: framing, and request and reply; they know no routes.
-//! - `route`, `nexthop`: messages about routes and nexthop objects, to and from the model.
+//! - `route`, `nexthop`, `rule`: messages about routes, nexthop objects and policy rules, to and from the model.
 //! - `observe`, `apply`: the two things this module is for.
 //! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
 //! - [`Neighbours`]: who answers on a link, for health checks; on a socket of its own as well.
@@ -22,11 +22,13 @@ mod neighbour;
 mod nexthop;
 mod observe;
 mod route;
+mod rule;
 pub mod sandbox;
 mod scene;
 mod socket;
 mod wire;
 
+use crate::model::egress::FibRule;
 use crate::model::{NextHopId, NextHopKind, Route};
 
 pub use error::{KernelError, Refusal};
@@ -52,7 +54,7 @@ impl Kernel {
     }
 }
 
-/// One change of the routing table, or of the nexthop objects beside it.
+/// One change of the routing table, or of the nexthop objects and policy rules beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<'a> {
     /// Install a route in a slot that is free; an occupied slot is refused with `EEXIST`.
@@ -83,6 +85,11 @@ pub enum Change<'a> {
     /// Only for an object that is ours, and when no route leads by it any more: the kernel looks
     /// at the number alone.
     RemoveNextHop(NextHopId),
+    /// Make a policy rule, behind others of its priority. Where srsync has it already it is refused with `EEXIST`; the
+    /// same rule of another owner stays beside it.
+    AddRule(&'a FibRule),
+    /// Remove exactly this policy rule, if it is there and carries our protocol.
+    RemoveRule(&'a FibRule),
 }
 
 /// A change that was not made.

@@ -138,7 +138,7 @@ pub struct FibRule {
     pub family: Family,
     /// Its order.
     pub priority: RulePriority,
-    /// Which packets. Prefixes of length 0 are `None`, as the kernel has it.
+    /// Which packets. Prefixes of length 0 and masks of no bit are `None`, as the kernel has it.
     pub selector: RuleSelector,
     /// What becomes of them.
     pub action: RuleAction,
@@ -163,6 +163,7 @@ impl FibRule {
             selector: RuleSelector {
                 from: rule.selector.from.filter(|prefix| prefix.length() > 0),
                 to: rule.selector.to.filter(|prefix| prefix.length() > 0),
+                fwmark: rule.selector.fwmark.filter(|mark| mark.mask != 0),
                 ..rule.selector.clone()
             },
             action: match rule.action {
@@ -241,4 +242,11 @@ pub struct ObservedRule {
     /// It has something that no document can say (a VRF, a uid range, a goto, a realm, TOS, `suppress_ifgroup`, …), so that
     /// it equals none of ours.
     pub extra: bool,
+}
+
+impl ObservedRule {
+    /// Whether it does just what this rule does.
+    pub fn is_just(&self, rule: &FibRule) -> bool {
+        !self.extra && self.rule == *rule
+    }
 }
