@@ -1,7 +1,6 @@
 //! Each kind of health check moves traffic when its gateway fails, and only then.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use super::failover::{PREFIX, between_two_gateways, kinds, leads_to, silence};
 use crate::support::daemon::Daemon;
 use crate::support::program::Srsync;
-use crate::support::tables::wait_until;
+use crate::support::tables::{listen, wait_until};
 use crate::support::{Namespace, ip};
 
 fn watched_by(srsync: &Srsync<'_>, check: &str) {
@@ -42,7 +41,7 @@ struct Server {
 
 impl Server {
     fn start(gateway: &Namespace, port: u16, status: &'static str) -> Self {
-        let listener = gateway.enter(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let listener = gateway.enter(|| listen(("0.0.0.0", port)));
         listener.set_nonblocking(true).unwrap();
         let answering = Arc::new(AtomicBool::new(true));
         let goes_on = answering.clone();

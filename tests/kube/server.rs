@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::tables::listen;
+
 /// Long enough to let others work, too short to be waited for.
 const MOMENT: Duration = Duration::from_millis(5);
 
@@ -122,7 +124,7 @@ impl Server {
 
     /// Starts it again.
     pub fn resume(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        let listener = listen(("127.0.0.1", self.port));
         self.accept(listener);
     }
 

@@ -1,5 +1,6 @@
 //! What the kernel's tables hold, as `ip` shows it.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -36,6 +37,17 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Listens where a server of the same test may just have ended. A program that another test is starting can still
+/// hold that one's socket: descriptors are closed when it begins (`O_CLOEXEC`), not when it is forked.
+pub fn listen(address: (&str, u16)) -> TcpListener {
+    let mut bound = None;
+    wait_until("the port is free", || {
+        bound = TcpListener::bind(address).ok();
+        bound.is_some()
+    });
+    bound.expect("it is bound")
 }
 
 /// Waits until the links that are set up are up and the kernel's own routes on them are there. Those
