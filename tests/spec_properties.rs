@@ -8,10 +8,12 @@
 )]
 
 use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use srsync::model::{FileId, FileName, Names};
+use srsync::model::egress::NatRule;
+use srsync::model::{EgressSpec, FileId, FileName, Names, Prefix, PrefixSet};
 use srsync::source::decode;
 use srsync::spec::{Context, Included, Parsed, parse, render};
 
@@ -128,5 +130,64 @@ proptest! {
         }
         let set = |list: &[srsync::model::Prefix]| list.iter().collect::<srsync::model::PrefixSet>();
         prop_assert_eq!(set(&out), set(&prefixes));
+    }
+
+    /// The same of what is translated; and each rule is of one family, with somebody's packets.
+    #[test]
+    fn sources_come_out_sorted_and_disjoint(
+        list in proptest::collection::vec((0u32..64, 26u8..=32, any::<bool>()), 1..40),
+    ) {
+        let prefixes: Vec<Prefix> = list
+            .into_iter()
+            .map(|(host, length, v6)| match v6 {
+                false => Prefix::containing(Ipv4Addr::from(0x0a00_0000 + host).into(), length),
+                true => Prefix::containing(Ipv6Addr::from(0xfd00 << 112 | u128::from(host)).into(), length + 96),
+            })
+            .map(Option::unwrap)
+            .collect();
+        let lines: String = prefixes.iter().map(|prefix| format!("  - \"{prefix}\"\n")).collect();
+        let text = format!(
+            "apiVersion: srsync.dev/v1alpha1\nkind: Masquerade\nmetadata: {{name: a}}\n\
+             spec:\n  sources:\n{lines}"
+        );
+        let parsed = all_the_way(&text);
+        let document = &parsed.egress[0].document;
+        let EgressSpec::Masquerade(asked) = &document.spec else {
+            panic!("{document:?}");
+        };
+        for pair in asked.sources.windows(2) {
+            prop_assert!(pair[0] < pair[1] && !pair[0].covers(&pair[1]));
+        }
+        let set = |list: &[Prefix]| list.iter().collect::<PrefixSet>();
+        prop_assert_eq!(set(&asked.sources), set(&prefixes));
+        for rule in NatRule::of(&document.id, asked) {
+            prop_assert!(!rule.sources.is_empty());
+            prop_assert!(rule.sources.iter().all(|source| source.family() == rule.family));
+        }
+    }
+
+    /// A rule that comes through is one that some packet can match.
+    #[test]
+    fn conditions_of_rules_can_be_true(
+        mark in "(0x)?[0-9a-f]{1,9}(/(0x)?[0-9a-f]{1,9})?",
+        ports in "[0-9]{1,5}(-[0-9]{1,5})?",
+        quoted in any::<bool>(),
+    ) {
+        let quote = if quoted { "\"" } else { "" };
+        let text = format!(
+            "apiVersion: srsync.dev/v1alpha1\nkind: RoutingRule\nmetadata: {{name: a}}\n\
+             spec:\n  priority: 1\n  ipProto: tcp\n  fwmark: {quote}{mark}{quote}\n  dport: {quote}{ports}{quote}\n"
+        );
+        let parsed = all_the_way(&text);
+        prop_assert_eq!(parsed.egress.is_empty(), !parsed.diagnostics.is_empty());
+        for valid in &parsed.egress {
+            let EgressSpec::RoutingRule(asked) = &valid.document.spec else {
+                panic!("{valid:?}");
+            };
+            let mark = asked.selector.fwmark.unwrap();
+            prop_assert!(mark.mask != 0 && mark.value & !mark.mask == 0);
+            let ports = asked.selector.dport.unwrap();
+            prop_assert!(0 < ports.first && ports.first <= ports.last);
+        }
     }
 }

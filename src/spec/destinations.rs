@@ -83,7 +83,7 @@ pub(super) fn read(
         report_none(spec, findings);
         all.complete = false;
     }
-    let (list, note) = collapsed(std::mem::take(&mut all.list), &all.files);
+    let (list, note) = collapsed(std::mem::take(&mut all.list), "destination", &all.files);
     all.list = list;
     let notes: Vec<String> = note.into_iter().collect();
     if let (Some(message), Some(entry)) = (
@@ -202,9 +202,10 @@ fn one_a_line(word: &str) -> Option<String> {
     several.then(|| "write one address or prefix a line, without anything else".to_owned())
 }
 
-/// Sorts, and leaves out what another destination covers; says what in one sentence.
-fn collapsed(
+/// Sorts, and leaves out what another prefix covers; says what in one sentence.
+pub(super) fn collapsed(
     mut list: Vec<Destination>,
+    what: &str,
     files: &[(FileId, String)],
 ) -> (Vec<Destination>, Option<String>) {
     // A covering prefix sorts right before what it covers; of equals the first written is kept.
@@ -222,11 +223,15 @@ fn collapsed(
         }
     });
     left_out.sort_unstable_by_key(|(this, _)| this.place);
-    let note = (!left_out.is_empty()).then(|| collapse_note(&left_out, files));
+    let note = (!left_out.is_empty()).then(|| collapse_note(&left_out, what, files));
     (list, note)
 }
 
-fn collapse_note(left_out: &[(Destination, Destination)], files: &[(FileId, String)]) -> String {
+fn collapse_note(
+    left_out: &[(Destination, Destination)],
+    what: &str,
+    files: &[(FileId, String)],
+) -> String {
     let line = |destination: &Destination| {
         let Place { file, line } = destination.place;
         match files.iter().find(|(known, _)| *known == file) {
@@ -243,17 +248,13 @@ fn collapse_note(left_out: &[(Destination, Destination)], files: &[(FileId, Stri
     });
     let named: Vec<String> = named.collect();
     let count = left_out.len();
-    let noun = if count == 1 {
-        "destination is"
-    } else {
-        "destinations are"
-    };
+    let are = if count == 1 { " is" } else { "s are" };
     let more = match count.saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
     format!(
-        "{count} {noun} left out as covered by others: {}{more}",
+        "{count} {what}{are} left out as covered by others: {}{more}",
         named.join(", ")
     )
 }

@@ -6,8 +6,11 @@ use super::findings::Findings;
 use super::values::text;
 use super::words::{did_you_mean, either, nearest, quoted};
 use super::yaml::{Entry, Node, Value};
-use super::{Objects, Reader, Valid, ValidOverride, digitalocean, gateway_override, ibm, native};
-use crate::model::{Dialect, Document, DocumentId, Place};
+use super::{
+    Objects, Reader, Valid, ValidOverride, connectivity, digitalocean, egress, gateway_override,
+    ibm, native,
+};
+use crate::model::{Dialect, Document, DocumentId, EgressKind, Place};
 
 /// The fields of an object.
 pub const OBJECT_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
@@ -19,18 +22,31 @@ pub const LIST_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "items"];
 enum Kind {
     StaticRoute(Dialect),
     GatewayOverride,
+    Egress(EgressKind),
+    ConnectivityCheck,
 }
 
 /// The kinds by name.
-const KINDS: [&str; 2] = ["StaticRoute", "GatewayOverride"];
-/// The lists by name: any kind, or one.
-const LISTS: [&str; 3] = ["List", "StaticRouteList", "GatewayOverrideList"];
+const KINDS: [&str; 6] = [
+    "StaticRoute",
+    "GatewayOverride",
+    "Forwarding",
+    "Masquerade",
+    "RoutingRule",
+    "ConnectivityCheck",
+];
+
+/// Whether this is the kind of a list: of any kind of objects, or of one.
+fn is_list(kind: &str) -> bool {
+    let of = kind.strip_suffix("List");
+    of.is_some_and(|of| of.is_empty() || KINDS.contains(&of))
+}
 
 impl Kind {
     fn dialect(self) -> Dialect {
         match self {
             Self::StaticRoute(dialect) => dialect,
-            Self::GatewayOverride => Dialect::Native,
+            Self::GatewayOverride | Self::Egress(_) | Self::ConnectivityCheck => Dialect::Native,
         }
     }
 
@@ -39,6 +55,10 @@ impl Kind {
         match self {
             Self::StaticRoute(_) => "what the route is",
             Self::GatewayOverride => "which `gateway`, and its `state`",
+            Self::Egress(EgressKind::Forwarding) => "what is forwarded, such as `ipv4: true`",
+            Self::Egress(EgressKind::Masquerade) => "whose packets are translated (`sources`)",
+            Self::Egress(EgressKind::RoutingRule) => "which packets take which table",
+            Self::ConnectivityCheck => "what must be reachable (`targets`)",
         }
     }
 
@@ -49,6 +69,8 @@ impl Kind {
             Self::StaticRoute(Dialect::DigitalOcean) => digitalocean::SPEC_FIELDS,
             Self::StaticRoute(Dialect::Ibm) => ibm::SPEC_FIELDS,
             Self::GatewayOverride => gateway_override::SPEC_FIELDS,
+            Self::Egress(kind) => egress::spec_fields(kind),
+            Self::ConnectivityCheck => connectivity::SPEC_FIELDS,
         }
     }
 }
@@ -57,8 +79,8 @@ impl Kind {
 fn versions_of(kind: &str) -> Vec<&'static str> {
     match kind {
         "List" => vec!["v1"],
-        "GatewayOverride" | "GatewayOverrideList" => vec![Dialect::Native.api_version()],
-        _ => Dialect::ALL.map(Dialect::api_version).to_vec(),
+        "StaticRoute" | "StaticRouteList" => Dialect::ALL.map(Dialect::api_version).to_vec(),
+        _ => vec![Dialect::Native.api_version()],
     }
 }
 
@@ -79,7 +101,7 @@ pub(super) fn read(node: &Node<'_>, reader: &mut Reader<'_, '_>, out: &mut Objec
         return;
     }
     match node.get("kind").map(|entry| &entry.node.value) {
-        Some(Value::Text(kind)) if LISTS.contains(&&**kind) => {
+        Some(Value::Text(kind)) if is_list(kind) => {
             read_list(&object, kind, reader, out);
         }
         _ => {
@@ -165,6 +187,16 @@ fn read_object(
             });
             return Some(());
         }
+        Kind::Egress(kind) => {
+            let document = egress::read(kind, head, &spec, reader)?;
+            out.egress.push(Valid { document, name });
+            return Some(());
+        }
+        Kind::ConnectivityCheck => {
+            let document = connectivity::read(head, &spec, findings)?;
+            out.checks.push(Valid { document, name });
+            return Some(());
+        }
     };
     out.documents.push(Valid { document, name });
     Some(())
@@ -224,11 +256,19 @@ fn kind(object: &Item<'_, '_>, findings: &mut Findings<'_>) -> Option<Kind> {
     };
     let mut dialects = Dialect::ALL.into_iter();
     let dialect = dialects.find(|dialect| dialect.api_version() == version)?;
-    match &*kind {
-        // What is wrong with any other version has been said.
-        "GatewayOverride" => Some(Kind::GatewayOverride).filter(|_| dialect == Dialect::Native),
-        _ => Some(Kind::StaticRoute(dialect)),
-    }
+    let kind = match &*kind {
+        "GatewayOverride" => Kind::GatewayOverride,
+        "ConnectivityCheck" => Kind::ConnectivityCheck,
+        other => match EgressKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == other)
+        {
+            Some(kind) => Kind::Egress(kind),
+            None => Kind::StaticRoute(dialect),
+        },
+    };
+    // What is wrong with any other version has been said.
+    (kind.dialect() == dialect).then_some(kind)
 }
 
 fn nearest_top_level<'n>(

@@ -24,15 +24,27 @@ pub const HTTP_FIELDS: &[&str] = &["port", "path", "host", "expectStatus"];
 
 const PROBES: [&str; 4] = ["icmp", "tcp", "http", "arp"];
 
-/// Shorter than this, a check measures the scheduler instead of the gateway.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
+/// Which times a check may have, and which it has unless they are given.
+pub(super) struct Times {
+    pub(super) interval: Duration,
+    pub(super) shortest: Duration,
+    /// At most the interval, whatever that is.
+    pub(super) timeout: Duration,
+}
+
+const TIMES: Times = Times {
+    interval: Duration::from_secs(1),
+    // Shorter than this, a check measures the scheduler instead of the gateway.
+    shortest: Duration::from_millis(20),
+    timeout: Duration::MAX,
+};
 
 /// The `healthCheck` of this mapping, if it has one.
 pub(super) fn read(owner: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<HealthCheck> {
     let fields = owner.inside("healthCheck", HEALTH_CHECK_FIELDS, findings)?;
-    let probe = probe(&fields, findings);
+    let probe = probe(&fields, &PROBES, findings);
     let targets = targets(&fields, findings);
-    let (interval, timeout) = times(&fields, findings);
+    let (interval, timeout) = times(&fields, &TIMES, findings);
     let count = |name: &'static str, default, findings: &mut Findings<'_>| {
         let read = fields.read(name, findings, |item| whole(item, 1..=1000));
         read.map_or(default, |count| count.value)
@@ -50,16 +62,20 @@ pub(super) fn read(owner: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Optio
     })
 }
 
-/// Exactly one of the kinds of probe.
-fn probe(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Option<Probe> {
-    let given: Vec<_> = PROBES
+/// Exactly one of these kinds of probe.
+pub(super) fn probe(
+    fields: &Fields<'_, '_>,
+    known: &[&str],
+    findings: &mut Findings<'_>,
+) -> Option<Probe> {
+    let given: Vec<_> = known
         .iter()
         .filter_map(|name| fields.written(name))
         .collect();
     let (first, more) = match given.as_slice() {
         [] => {
             let message = format!("`{}` does not say what to send", fields.name);
-            let help = format!("add one of {}, such as `icmp: {{}}`", either(&PROBES));
+            let help = format!("add one of {}, such as `icmp: {{}}`", either(known));
             findings.error(
                 fields.span,
                 Problem::new(message, "has no probe").help(help),
@@ -202,20 +218,24 @@ fn targets(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Vec<IpAddr> 
     read.into_iter().map(|target| target.value).collect()
 }
 
-/// The interval and the timeout, which is as long unless given.
-fn times(fields: &Fields<'_, '_>, findings: &mut Findings<'_>) -> (Duration, Duration) {
+/// The interval and the timeout, which is no longer.
+pub(super) fn times(
+    fields: &Fields<'_, '_>,
+    usual: &Times,
+    findings: &mut Findings<'_>,
+) -> (Duration, Duration) {
     let given = fields.read("interval", findings, duration);
-    let interval = given.map_or(Duration::from_secs(1), |interval| interval.value);
+    let interval = given.map_or(usual.interval, |interval| interval.value);
     if let Some(span) = given
         .map(|given| given.span)
-        .filter(|_| interval < SHORTEST_INTERVAL)
+        .filter(|_| interval < usual.shortest)
     {
         let message = format!("`interval` of {interval:?} is too short");
-        let label = format!("at least {SHORTEST_INTERVAL:?}");
+        let label = format!("at least {:?}", usual.shortest);
         findings.error(span, Problem::new(message, label));
     }
     let Some(timeout) = fields.read("timeout", findings, duration) else {
-        return (interval, interval);
+        return (interval, interval.min(usual.timeout));
     };
     check_timeout(timeout.value, timeout.span, interval, findings);
     (interval, timeout.value)

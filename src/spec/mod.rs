@@ -1,4 +1,4 @@
-//! Documents as people write them: text in, typed [`Document`]s, gateway overrides and findings out.
+//! Documents as people write them: text in, typed documents of each kind and findings out.
 //!
 //! Owns the three dialects, everything that can be said about a document without looking at
 //! anything else, and the words in which it is said. A document that has an error comes out as
@@ -8,19 +8,26 @@
 //! node, or decide whether a route may be installed: that is `plan`.
 
 pub mod config;
+pub mod connectivity;
 pub mod destinations;
 pub mod diagnostic;
 pub mod digitalocean;
+pub mod egress;
 pub mod envelope;
 mod fields;
 mod findings;
+pub mod forwarding;
 pub mod gateway_override;
 mod given;
 pub mod health;
 pub mod ibm;
+mod lists;
+pub mod masquerade;
 pub mod native;
+mod packets;
 mod raw;
 pub mod render;
+pub mod routing_rule;
 pub mod selector;
 mod sources;
 pub mod target;

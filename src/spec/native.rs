@@ -82,12 +82,17 @@ pub(super) fn read(
 }
 
 /// A table by number or by its name in `rt_tables`.
+pub(super) fn any_table(item: &Item<'_, '_>, names: &Names) -> Result<TableId, Problem> {
+    match &item.node.value {
+        Value::Text(name) => named_table(item, name, names),
+        Value::Number(_) => whole(item, 1..=u32::MAX).map(TableId::new),
+        _ => Err(item.must_be("the number or name of a table")),
+    }
+}
+
+/// A table that routes can be put into.
 pub(super) fn table(item: &Item<'_, '_>, names: &Names) -> Result<TableId, Problem> {
-    let table = match &item.node.value {
-        Value::Text(name) => named_table(item, name, names)?,
-        Value::Number(_) => TableId::new(whole(item, 1..=u32::MAX)?),
-        _ => return Err(item.must_be("the number or name of a table")),
-    };
+    let table = any_table(item, names)?;
     if table == TableId::LOCAL {
         let message = "the table `local` (255) belongs to the kernel";
         let help = "the kernel keeps the node's own addresses there, and a wrong route cuts it off; \

@@ -37,7 +37,7 @@ fn text_for<'n>(item: &Item<'n, '_>, wanted: &str) -> Read<&'n str> {
 }
 
 /// `- 2001:db8::` is a mapping to YAML, because a colon ends it.
-fn unquoted_ipv6(node: &Node<'_>) -> Option<String> {
+pub(super) fn unquoted_ipv6(node: &Node<'_>) -> Option<String> {
     let Value::Map(entries) = &node.value else {
         return None;
     };

@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use srsync::model::document::{Gateways, HealthCheck, Mode, OnAllDown, Probe};
-use srsync::model::{Document, Gateway, GatewayOverride, Place, Target};
+use srsync::model::egress::rule::RuleTarget;
+use srsync::model::egress::{FibRule, Forwarding, NatRule};
+use srsync::model::{
+    ConnectivityCheck, Document, Egress, EgressSpec, Family, Gateway, GatewayOverride, Place,
+    TableId, Target,
+};
 use srsync::source::Loaded;
 
 /// All documents and what was noted about them.
@@ -15,6 +20,12 @@ pub(crate) fn documents(loaded: &Loaded) -> String {
     }
     for one in &loaded.overrides {
         gateway_override(&mut out, one, loaded).unwrap();
+    }
+    for one in &loaded.egress {
+        egress(&mut out, one, loaded).unwrap();
+    }
+    for check in &loaded.checks {
+        connectivity_check(&mut out, check, loaded).unwrap();
     }
     out
 }
@@ -62,6 +73,88 @@ fn gateway_override(out: &mut String, one: &GatewayOverride, loaded: &Loaded) ->
         Some(until) => writeln!(out, "  until: {until}"),
         None => Ok(()),
     }
+}
+
+fn egress(out: &mut String, one: &Egress, loaded: &Loaded) -> std::fmt::Result {
+    writeln!(out, "- {}: {}", one.kind(), one.id)?;
+    writeln!(out, "  place: {}", place(one.place, loaded))?;
+    match &one.spec {
+        EgressSpec::Forwarding(asked) => forwarding(out, asked)?,
+        EgressSpec::Masquerade(asked) => {
+            for rule in NatRule::of(&one.id, asked) {
+                writeln!(out, "  {}: {rule}", rule.family)?;
+            }
+        }
+        EgressSpec::RoutingRule(asked) => {
+            if asked.action == RuleTarget::Lookup(None) {
+                writeln!(out, "  the configured table is main here")?;
+            }
+            for rule in FibRule::of(asked, TableId::MAIN) {
+                writeln!(out, "  {}: {rule}", rule.family)?;
+            }
+        }
+    }
+    for requirement in &one.selector.requirements {
+        writeln!(out, "  requires: {requirement}")?;
+    }
+    for note in &one.notes {
+        writeln!(out, "  note: {note}")?;
+    }
+    Ok(())
+}
+
+fn forwarding(out: &mut String, asked: &Forwarding) -> std::fmt::Result {
+    for family in Family::BOTH {
+        if let Some(on) = asked.global(family) {
+            writeln!(out, "  {family}: {on}")?;
+        }
+    }
+    for entry in &asked.interfaces {
+        write!(out, "  {}:", entry.name)?;
+        for (family, on) in [("IPv4", entry.ipv4), ("IPv6", entry.ipv6)] {
+            if let Some(on) = on {
+                write!(out, " {family} {on}")?;
+            }
+        }
+        if let Some(filter) = entry.rp_filter {
+            write!(out, " rp_filter {}", filter.name())?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn connectivity_check(
+    out: &mut String,
+    check: &ConnectivityCheck,
+    loaded: &Loaded,
+) -> std::fmt::Result {
+    writeln!(out, "- connectivity check: {}", check.id)?;
+    writeln!(out, "  place: {}", place(check.place, loaded))?;
+    writeln!(out, "  {}:", check.expect.name())?;
+    for target in &check.targets {
+        let place = place(target.place, loaded);
+        writeln!(out, "  - {target} # {place}")?;
+        if let Probe::Http { .. } = &target.probe {
+            writeln!(out, "    {}", probe_line(&target.probe))?;
+        }
+    }
+    if let Some(source) = check.source {
+        writeln!(out, "  from: {source}")?;
+    }
+    if let Some(interface) = &check.interface {
+        writeln!(out, "  interface: {interface}")?;
+    }
+    let [interval, timeout] = [check.interval, check.timeout];
+    let attempts = check.attempts;
+    writeln!(
+        out,
+        "  every {interval:?}, timeout {timeout:?}, attempts {attempts}"
+    )?;
+    for requirement in &check.selector.requirements {
+        writeln!(out, "  requires: {requirement}")?;
+    }
+    Ok(())
 }
 
 fn place(place: Place, loaded: &Loaded) -> String {
@@ -124,8 +217,8 @@ fn gateway_line(gateway: &Gateway) -> String {
     line
 }
 
-fn check_line(check: &HealthCheck) -> String {
-    let probe = match &check.probe {
+fn probe_line(probe: &Probe) -> String {
+    match probe {
         Probe::Icmp => "icmp".to_owned(),
         Probe::Arp => "arp".to_owned(),
         Probe::Tcp { port } => format!("tcp {port}"),
@@ -138,7 +231,11 @@ fn check_line(check: &HealthCheck) -> String {
             let host = host.as_deref().unwrap_or("-");
             format!("http {port} {path} host {host} status {first}-{last}")
         }
-    };
+    }
+}
+
+fn check_line(check: &HealthCheck) -> String {
+    let probe = probe_line(&check.probe);
     let times =
         [check.interval, check.timeout, check.hold_down].map(|time: Duration| format!("{time:?}"));
     let [interval, timeout, hold_down] = times;
