@@ -21,6 +21,7 @@ mod kernel {
     mod import;
     mod interrupted;
     mod lock;
+    mod nat;
     mod nexthop;
     mod observe;
     mod random_documents;

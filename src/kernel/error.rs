@@ -12,7 +12,7 @@ use super::wire::Malformed;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// No socket.
-    #[error("cannot open an rtnetlink socket")]
+    #[error("cannot open a netlink socket")]
     Open(#[source] io::Error),
     /// `sendmsg` failed.
     #[error("cannot send a request to the kernel")]

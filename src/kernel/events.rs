@@ -40,7 +40,7 @@ const GROUPS: [u32; 8] = [
 const RECEIVE_QUEUE: usize = 8 * 1024 * 1024;
 
 /// A message about one thing is far smaller; what is longer is cut and taken as "something".
-const LONGEST: usize = 32 * 1024;
+pub(super) const LONGEST: usize = 32 * 1024;
 
 /// How many events are handed over at once at most.
 const BATCH: usize = 512;
@@ -122,36 +122,48 @@ impl Events {
     /// # Errors
     /// If the socket fails, which it does not by itself.
     pub fn wait(&mut self) -> Result<Vec<KernelEvent>, KernelError> {
-        let mut events = Vec::new();
-        let mut overflow = false;
-        let mut flags = MsgFlags::empty();
-        while overflow || events.len() < BATCH {
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
-                Ok(_) if events.len() >= BATCH => {}
-                Ok(length) => self.read(length, &mut events),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => break,
-                Err(Errno::ENOBUFS) => overflow = true,
-                Err(errno) => return Err(KernelError::Receive(errno.into())),
-            }
-            flags = MsgFlags::MSG_DONTWAIT;
-        }
+        let (mut events, culprit) = (Vec::new(), &mut self.culprit);
+        let overflow = hear(&self.socket, &mut self.buffer, |datagram| {
+            read(datagram, culprit, &mut events);
+            events.len() < BATCH
+        })?;
         if overflow {
             events.push(KernelEvent::Overflow);
         }
         Ok(events)
     }
+}
 
-    fn read(&mut self, length: usize, events: &mut Vec<KernelEvent>) {
-        let datagram = self.buffer.get(..length).unwrap_or_default();
-        let mut known = Interned::default();
-        for message in messages(datagram) {
-            let event = match message {
-                Ok((header, payload)) => event(header, payload, &mut known, &mut self.culprit),
-                Err(_) => Some(KernelEvent::Node),
-            };
-            events.extend(event);
+/// Waits for a datagram, and hands over those that are there by then, as long as `read` wants more. Returns whether some were
+/// lost; then the queue is empty afterwards.
+pub(super) fn hear(
+    socket: &Socket,
+    buffer: &mut [u8],
+    mut read: impl FnMut(&[u8]) -> bool,
+) -> Result<bool, KernelError> {
+    let (mut overflow, mut wanted) = (false, true);
+    let mut flags = MsgFlags::empty();
+    while overflow || wanted {
+        match recv(socket.as_raw_fd(), buffer, flags) {
+            Ok(length) if wanted => wanted = read(buffer.get(..length).unwrap_or_default()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => break,
+            Err(Errno::ENOBUFS) => overflow = true,
+            Err(errno) => return Err(KernelError::Receive(errno.into())),
         }
+        flags = MsgFlags::MSG_DONTWAIT;
+    }
+    Ok(overflow)
+}
+
+fn read(datagram: &[u8], culprit: &mut Option<(u32, Arc<str>)>, events: &mut Vec<KernelEvent>) {
+    let mut known = Interned::default();
+    for message in messages(datagram) {
+        let event = match message {
+            Ok((header, payload)) => event(header, payload, &mut known, culprit),
+            Err(_) => Some(KernelEvent::Node),
+        };
+        events.extend(event);
     }
 }
 
@@ -242,13 +254,7 @@ fn namespace_of(process: &str) -> Option<u64> {
 }
 
 fn open_socket(own_port: u32) -> std::io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace.
-    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
-        setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_QUEUE)?;
-    }
-    SockRef::from(&socket).attach_filter(&not_by(own_port))?;
-    socket.bind(&SocketAddr::new(0, 0))?;
+    let socket = listening(NETLINK_ROUTE, own_port)?;
     for group in GROUPS {
         // A kernel before 5.3 has no nexthop objects and no group for them.
         let joined = socket.add_membership(group);
@@ -256,6 +262,18 @@ fn open_socket(own_port: u32) -> std::io::Result<Socket> {
             joined?;
         }
     }
+    Ok(socket)
+}
+
+/// A socket with a long queue, for news of a part of the kernel that `own_port` is not behind.
+pub(super) fn listening(protocol: isize, own_port: u32) -> std::io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace.
+    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
+        setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_QUEUE)?;
+    }
+    SockRef::from(&socket).attach_filter(&not_by(own_port))?;
+    socket.bind(&SocketAddr::new(0, 0))?;
     Ok(socket)
 }
 

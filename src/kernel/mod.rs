@@ -1,7 +1,7 @@
 //! The only place that knows netlink: reads a node ([`Kernel::observe`]) and changes its routes
 //! and nexthop objects ([`Kernel::apply`]).
 //!
-//! Owns the rtnetlink socket, the wire format, the lock against a second writer and the private
+//! Owns the netlink sockets, the wire format, the lock against a second writer and the private
 //! namespace of a rehearsal. Must not decide anything: which route is wanted, whose slot it is
 //! and whether a removal is allowed is for `plan` to say. Blocking and single-threaded; a
 //! [`Kernel`] belongs to the network namespace of the thread that opened it.
@@ -9,6 +9,7 @@
 //! - `wire`, `socket`: framing, and request and reply; they know no routes.
 //! - `route`, `nexthop`, `rule`: messages about routes, nexthop objects and policy rules, to and from the model.
 //! - `observe`, `apply`: the two things this module is for.
+//! - `nat`: our table of nftables ([`Kernel::nat`], [`Kernel::set_nat`]), in the same way on a socket of its own.
 //! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
 //! - [`Neighbours`]: who answers on a link, for health checks; on a socket of its own as well.
 //! - [`lock`]: one writer per network namespace and protocol number.
@@ -18,6 +19,7 @@ mod apply;
 mod error;
 mod events;
 pub mod lock;
+mod nat;
 mod neighbour;
 mod nexthop;
 mod observe;
@@ -34,14 +36,17 @@ use crate::model::{NextHopId, NextHopKind, Route};
 pub use error::{KernelError, Refusal};
 pub use events::{Events, KernelEvent, NextHopEvent, RouteEvent};
 pub use lock::{Lock, LockError};
+pub use nat::{NatEvent, NatEvents};
 pub use neighbour::{Neighbour, Neighbours};
 pub use observe::{Interest, NextHops, Tables, tells_of_routes_by_nexthops};
 pub use wire::Malformed;
 
-/// The kernel of one network namespace, by way of one rtnetlink socket.
+/// The kernel of one network namespace, by way of one rtnetlink socket, and one to nfnetlink where it is needed.
 #[derive(Debug)]
 pub struct Kernel {
     netlink: socket::Netlink,
+    /// Opened by the first who asks for our table.
+    netfilter: Option<socket::Netlink>,
 }
 
 impl Kernel {
@@ -49,7 +54,8 @@ impl Kernel {
     /// [`Kernel::apply`] does.
     pub fn open() -> Result<Self, KernelError> {
         Ok(Self {
-            netlink: socket::Netlink::open()?,
+            netlink: socket::Netlink::open(socket::NETLINK_ROUTE)?,
+            netfilter: None,
         })
     }
 }

@@ -13,7 +13,7 @@ use nix::libc;
 use super::error::{KernelError, Refusal};
 use super::observe::look_up;
 use super::route::family_number;
-use super::socket::Netlink;
+use super::socket::{NETLINK_ROUTE, Netlink};
 use super::wire::{Malformed, Writer, u16_at};
 use crate::model::{Family, IfIndex, Lookup};
 
@@ -48,7 +48,7 @@ impl Neighbours {
     /// If there is no socket.
     pub fn open() -> Result<Self, KernelError> {
         Ok(Self {
-            netlink: Netlink::open()?,
+            netlink: Netlink::open(NETLINK_ROUTE)?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Request and reply over one rtnetlink socket.
+//! Request and reply over one netlink socket.
 //!
 //! Owns the socket's options, sequence numbers, timeouts and the promise that an incomplete answer
 //! is an error. Must not know what a route is. Nothing here waits for ever.
@@ -6,10 +6,12 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr};
+
+pub(super) use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, getsockopt, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::error::{KernelError, Refusal};
@@ -35,7 +37,7 @@ const DUMP_ATTEMPTS: u32 = 8;
 
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// An rtnetlink socket.
+/// A netlink socket.
 #[derive(Debug)]
 pub(super) struct Netlink {
     socket: Socket,
@@ -46,8 +48,9 @@ pub(super) struct Netlink {
 }
 
 impl Netlink {
-    pub(super) fn open() -> Result<Self, KernelError> {
-        let (socket, queue) = open_socket().map_err(KernelError::Open)?;
+    /// Opens one to a part of the kernel, `NETLINK_*`.
+    pub(super) fn open(protocol: isize) -> Result<Self, KernelError> {
+        let (socket, queue) = open_socket(protocol).map_err(KernelError::Open)?;
         Ok(Self {
             socket,
             sequence: 0,
@@ -69,19 +72,51 @@ impl Netlink {
         self.replies
     }
 
+    /// Makes room for a datagram of so many bytes in the send queue; whether there is.
+    pub(super) fn make_room(&self, length: usize) -> Result<bool, KernelError> {
+        // `netlink_sendmsg`, net/netlink/af_netlink.c: that much is kept back.
+        let needed = length + 32;
+        let enough = || getsockopt(&self.socket, sockopt::SndBuf).map(|room| room >= needed);
+        let room = enough().and_then(|enough| {
+            // Beyond net.core.wmem_max only with CAP_NET_ADMIN in the initial user namespace.
+            if !enough && setsockopt(&self.socket, sockopt::SndBufForce, &needed).is_err() {
+                setsockopt(&self.socket, sockopt::SndBuf, &needed)?;
+            }
+            Ok(())
+        });
+        let room = room.and_then(|()| enough());
+        room.map_err(|errno| KernelError::Send(errno.into()))
+    }
+
     /// A sequence number that no earlier request had.
     pub(super) fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
     }
 
+    /// Leaves out numbers that somebody has counted on by himself.
+    pub(super) fn skip_sequences(&mut self, count: u32) {
+        self.sequence = self.sequence.wrapping_add(count);
+    }
+
     /// Sends messages and reads until the last one, `last`, is acknowledged or refused.
-    /// `refused` gets every refusal with its sequence number. Returns whether replies were lost,
-    /// in which case `last` may have got none.
+    /// See [`Netlink::exchange_until`].
     pub(super) fn exchange(
         &mut self,
         datagram: &[u8],
         last: u32,
+        refused: impl FnMut(u32, Refusal),
+    ) -> Result<Outcome, KernelError> {
+        self.exchange_until(datagram, &[last], refused)
+    }
+
+    /// Sends messages and reads until one of `ends` is acknowledged or refused.
+    /// `refused` gets every refusal with its sequence number. Returns whether replies were lost,
+    /// in which case those may have got none.
+    pub(super) fn exchange_until(
+        &mut self,
+        datagram: &[u8],
+        ends: &[u32],
         mut refused: impl FnMut(u32, Refusal),
     ) -> Result<Outcome, KernelError> {
         self.send(datagram)?;
@@ -106,7 +141,7 @@ impl Netlink {
                 if let Some(refusal) = read_error(header, payload).map_err(malformed("error"))? {
                     refused(header.sequence, refusal);
                 }
-                if header.sequence == last {
+                if ends.contains(&header.sequence) {
                     return Ok(if lost {
                         Outcome::RepliesLost
                     } else {
@@ -243,13 +278,14 @@ pub(super) enum Outcome {
 }
 
 /// The socket, and the size of its receive queue in bytes.
-fn open_socket() -> io::Result<(Socket, usize)> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+fn open_socket(protocol: isize) -> io::Result<(Socket, usize)> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.set_ext_ack(true)?;
     socket.set_cap_ack(true)?;
-    // Before Linux 4.20 there is no strict checking; requests are understood without it.
+    // Before Linux 4.20 there is no strict checking; requests are understood without it. It means something to rtnetlink
+    // alone.
     let _ = socket.set_netlink_get_strict_chk(true);
     setsockopt(
         &socket,
@@ -313,7 +349,7 @@ mod tests {
     /// looks like the end of an empty list to who does not read it.
     #[test]
     fn a_refused_dump_is_an_error_and_not_an_empty_list() {
-        let mut netlink = Netlink::open().unwrap();
+        let mut netlink = Netlink::open(NETLINK_ROUTE).unwrap();
         let request = |writer: &mut Writer, sequence: u32| {
             writer.begin(libc::RTM_GETROUTE, libc::NLM_F_DUMP, sequence);
             // A TOS to dump by is not supported.
@@ -351,7 +387,7 @@ mod tests {
 
     #[test]
     fn an_overflow_of_replies_is_said_and_the_socket_stays_usable() {
-        let mut netlink = Netlink::open().unwrap();
+        let mut netlink = Netlink::open(NETLINK_ROUTE).unwrap();
         setsockopt(&netlink.socket, sockopt::RcvBuf, &16384).unwrap();
         let mut exchange = |count| {
             let (writer, last) = bad_requests(&mut netlink, count);

@@ -17,7 +17,7 @@ use super::prefix::Family;
 use super::selector::NodeSelector;
 
 pub use check::{CheckTarget, ConnectivityCheck, Expectation};
-pub use nat::{Counters, Masquerade, NatObserved, NatRule, Translation};
+pub use nat::{Counters, Masquerade, NatObserved, NatRule, NatTable, Translation};
 pub use rule::{
     FibRule, FwMark, IpProto, ObservedRule, PortRange, RoutingRule, RuleAction, RulePriority,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::model::document::DocumentId;
-use crate::model::numbers::InterfaceName;
+use crate::model::numbers::{InterfaceName, Protocol};
 use crate::model::prefix::{Family, Prefix};
 
 /// `kind: Masquerade`: packets from these sources leave with an address of this node.
@@ -31,16 +31,41 @@ pub enum Translation {
     To(IpAddr),
 }
 
+/// The nftables table of ours, of the family `inet`. The name says whose it is, as the protocol number does for routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatTable(String);
+
+impl NatTable {
+    /// That of an owner: `srsync`, or `srsync-84` of another than the usual number.
+    pub fn of(owner: Protocol) -> Self {
+        Self(match owner {
+            Protocol::SRSYNC => "srsync".to_owned(),
+            other => format!("srsync-{}", other.get()),
+        })
+    }
+
+    /// Its name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NatTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// One rule of our table: a document and a family.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NatRule {
-    /// The document's name, which is the rule's comment.
+    /// The document's name, as far as [`NatRule::LONGEST_NAME`] bytes of it: the rule's comment.
     pub name: String,
     /// Of which family; all prefixes and addresses are of it.
     pub family: Family,
     /// Whose packets; never empty, sorted and disjoint.
     pub sources: Vec<Prefix>,
-    /// Where to; empty means anywhere.
+    /// Where to; empty means anywhere, and everything is written as empty.
     pub destinations: Vec<Prefix>,
     /// But not to these.
     pub except: Vec<Prefix>,
@@ -51,6 +76,9 @@ pub struct NatRule {
 }
 
 impl NatRule {
+    /// `nft` shows no comment that is longer, in bytes.
+    pub const LONGEST_NAME: usize = 127;
+
     /// The rules of a document: one for each family in which it has sources and, where it names destinations,
     /// destinations.
     pub fn of<'a>(
@@ -62,8 +90,10 @@ impl NatRule {
                 let prefixes = prefixes.iter().filter(|p| p.family() == family);
                 prefixes.copied().collect()
             };
-            let rule = Self {
-                name: id.to_string(),
+            let mut name = id.to_string();
+            name.truncate(name.floor_char_boundary(Self::LONGEST_NAME));
+            let mut rule = Self {
+                name,
                 family,
                 sources: of_family(&masquerade.sources),
                 destinations: of_family(&masquerade.destinations),
@@ -74,6 +104,9 @@ impl NatRule {
                     .map_or(Translation::Masquerade, Translation::To),
             };
             let elsewhere = rule.destinations.is_empty() && !masquerade.destinations.is_empty();
+            if rule.destinations == [Prefix::everything(family)] {
+                rule.destinations.clear();
+            }
             (!rule.sources.is_empty() && !elsewhere).then_some(rule)
         })
     }
