@@ -27,6 +27,7 @@ mod kernel {
     mod random_documents;
     mod ranges;
     mod rules;
+    mod sysctl;
     mod topology;
     mod traffic;
 }

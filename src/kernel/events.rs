@@ -1,5 +1,5 @@
-//! What the kernel tells without being asked: routes, links, addresses, rules and nexthop objects
-//! that come, change and go.
+//! What the kernel tells without being asked: routes, links, addresses, rules, nexthop objects and settings of
+//! interfaces that come, change and go.
 //!
 //! Owns a socket of its own, so that a flood of news never fills the queue of answers. Must not
 //! judge: an event is a hint that reading the node again may show something else, and the reading
@@ -24,7 +24,11 @@ use super::wire::{Header, messages};
 use crate::model::{NextHopId, Protocol, RouteKey};
 
 /// What is listened to (`RTNLGRP_*`, linux/rtnetlink.h).
-const GROUPS: [u32; 8] = [
+///
+/// `NETCONF` tells of forwarding and `rp_filter` below `/proc/sys/net`, without saying who wrote there: our own writes are
+/// heard, too. That makes no loop: they lead to one more pass, which finds everything as it is wanted, writes
+/// nothing, and so causes no event.
+const GROUPS: [u32; 10] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_IPV4_IFADDR,
     libc::RTNLGRP_IPV6_IFADDR,
@@ -32,6 +36,8 @@ const GROUPS: [u32; 8] = [
     libc::RTNLGRP_IPV6_ROUTE,
     libc::RTNLGRP_IPV4_RULE,
     libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_IPV4_NETCONF,
+    libc::RTNLGRP_IPV6_NETCONF,
     libc::RTNLGRP_NEXTHOP,
 ];
 
@@ -52,7 +58,7 @@ pub enum KernelEvent {
     Route(RouteEvent),
     /// To a nexthop object.
     NextHop(NextHopEvent),
-    /// To a link, address or rule.
+    /// To a link, address, rule, or setting of an interface.
     Node,
     /// There was more than could be heard: anything may have happened.
     Overflow,

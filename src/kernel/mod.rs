@@ -12,6 +12,7 @@
 //! - `nat`: our table of nftables ([`Kernel::nat`], [`Kernel::set_nat`]), in the same way on a socket of its own.
 //! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
 //! - [`Neighbours`]: who answers on a link, for health checks; on a socket of its own as well.
+//! - [`SysctlTree`], [`SysctlMemory`]: settings below `/proc/sys/net`, and what they were before us.
 //! - [`lock`]: one writer per network namespace and protocol number.
 //! - [`sandbox`], `scene`: a namespace of its own that looks like a node, for `srsync try`.
 
@@ -28,6 +29,8 @@ mod rule;
 pub mod sandbox;
 mod scene;
 mod socket;
+mod sysctl;
+mod sysctl_memory;
 mod wire;
 
 use crate::model::egress::FibRule;
@@ -39,6 +42,8 @@ pub use lock::{Lock, LockError};
 pub use nat::{NatEvent, NatEvents};
 pub use neighbour::{Neighbour, Neighbours};
 pub use observe::{Interest, NextHops, Tables, tells_of_routes_by_nexthops};
+pub use sysctl::{SysctlError, SysctlTree};
+pub use sysctl_memory::SysctlMemory;
 pub use wire::Malformed;
 
 /// The kernel of one network namespace, by way of one rtnetlink socket, and one to nfnetlink where it is needed.

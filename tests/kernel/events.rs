@@ -10,8 +10,8 @@ use srsync::model::{
 };
 
 use super::build::{OURS, link};
-use crate::support::tables::{at_once, quiet, wait_until};
-use crate::support::{in_namespace, ip, ip_batch, veth};
+use crate::support::tables::{at_once, quiet, wait_for_links, wait_until};
+use crate::support::{in_namespace, ip, ip_batch, sysctl, veth};
 
 fn blackhole(prefix: &str) -> Route {
     Route {
@@ -199,6 +199,36 @@ fn links_addresses_and_rules_are_heard() {
         each("link set east down");
         each("link set east name north");
         each("link del north");
+    });
+}
+
+/// Who turns forwarding off is heard at once, in both families.
+#[test]
+fn settings_of_interfaces_are_heard() {
+    in_namespace(|| {
+        quiet();
+        veth("east", "west");
+        let kernel = Kernel::open().unwrap();
+        let mut events = Events::open(&kernel).unwrap();
+        // What the links themselves bring comes a little later.
+        wait_for_links();
+        let settings = [
+            ("ipv4/ip_forward", "1"),
+            ("ipv4/conf/east/forwarding", "0"),
+            ("ipv4/conf/east/rp_filter", "2"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv6/conf/east/forwarding", "0"),
+        ];
+        until_mark(&mut events);
+        for (setting, value) in settings {
+            assert_eq!(until_mark(&mut events), [], "before {setting}");
+            sysctl(setting, value);
+            assert!(
+                until_mark(&mut events).contains(&KernelEvent::Node),
+                "{setting}"
+            );
+            sysctl(setting, value);
+        }
     });
 }
 

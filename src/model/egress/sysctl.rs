@@ -24,9 +24,34 @@ pub enum SysctlKey {
     RpFilterAll,
     /// `net.ipv4.conf.<interface>.rp_filter`.
     RpFilter(InterfaceName),
+    /// `net.ipv6.conf.<interface>.accept_ra`: never asked for; 1 means "only while it does not forward".
+    AcceptRa(InterfaceName),
 }
 
 impl SysctlKey {
+    /// The setting at this path, if it is one of these.
+    pub fn at(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix("net/")?.splitn(2, "/conf/");
+        let family = match parts.next()? {
+            "ipv4" => Family::V4,
+            "ipv6" => Family::V6,
+            _ => return None,
+        };
+        let (of, what) = parts.next()?.rsplit_once('/')?;
+        let name = || InterfaceName::new(of);
+        let key = match (family, of, what) {
+            (_, "all", "forwarding") => Self::ForwardAll(family),
+            (_, "default", "forwarding") => Self::ForwardDefault(family),
+            (_, _, "forwarding") => Self::Forward(family, name()?),
+            (Family::V4, "all", "accept_redirects") => Self::AcceptRedirectsAll,
+            (Family::V4, "all", "rp_filter") => Self::RpFilterAll,
+            (Family::V4, _, "rp_filter") => Self::RpFilter(name()?),
+            (Family::V6, _, "accept_ra") => Self::AcceptRa(name()?),
+            _ => return None,
+        };
+        (key.path() == path).then_some(key)
+    }
+
     /// The path below `/proc/sys`; an interface may have dots in its name, but no slash.
     pub fn path(&self) -> String {
         let family = |family: &Family| match family {
@@ -40,13 +65,14 @@ impl SysctlKey {
             Self::Forward(of, name) => format!("net/{}/conf/{name}/forwarding", family(of)),
             Self::RpFilterAll => "net/ipv4/conf/all/rp_filter".to_owned(),
             Self::RpFilter(name) => format!("net/ipv4/conf/{name}/rp_filter"),
+            Self::AcceptRa(name) => format!("net/ipv6/conf/{name}/accept_ra"),
         }
     }
 
     /// The interface that it is about, if it is about one.
     pub fn interface(&self) -> Option<&InterfaceName> {
         match self {
-            Self::Forward(_, name) | Self::RpFilter(name) => Some(name),
+            Self::Forward(_, name) | Self::RpFilter(name) | Self::AcceptRa(name) => Some(name),
             _ => None,
         }
     }
@@ -129,7 +155,8 @@ impl RpFilter {
     }
 }
 
-/// Settings as they are on a node. Of an interface that is not there nothing is known.
+/// Settings as they are on a node. Of an interface that is not there nothing is known, nor of IPv6 where the kernel has
+/// none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sysctls {
     /// Each that was read.
@@ -147,4 +174,49 @@ pub struct Remembered {
     pub before: SysctlValue,
     /// What we made it; another value now is somebody else's.
     pub set: SysctlValue,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_found_again_by_its_path() {
+        let name = |name: &str| InterfaceName::new(name).unwrap();
+        let mut keys = vec![
+            SysctlKey::AcceptRedirectsAll,
+            SysctlKey::RpFilterAll,
+            SysctlKey::RpFilter(name("eth0.100")),
+            SysctlKey::AcceptRa(name("conf")),
+        ];
+        for family in Family::BOTH {
+            keys.push(SysctlKey::ForwardAll(family));
+            keys.push(SysctlKey::ForwardDefault(family));
+            keys.push(SysctlKey::Forward(family, name("br-lan.7")));
+        }
+        for key in keys {
+            assert_eq!(SysctlKey::at(&key.path()), Some(key));
+        }
+        for other in [
+            "net/ipv4/ip_forward",
+            "net/ipv6/conf/a/b/forwarding",
+            "kernel/x",
+            "",
+        ] {
+            assert_eq!(SysctlKey::at(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_written_as_sysctl_writes_it() {
+        let forward = |name| SysctlKey::Forward(Family::V6, InterfaceName::new(name).unwrap());
+        assert_eq!(
+            forward("eth0.100").to_string(),
+            "net.ipv6.conf.eth0/100.forwarding"
+        );
+        assert_eq!(
+            SysctlKey::ForwardAll(Family::V4).to_string(),
+            "net.ipv4.ip_forward"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! The same as for routes: a document first by name wins, what a document claims is never removed, a guard says why
 //! and names the setting, removals wait for complete knowledge. One file for each kind of thing.
 
+pub mod forwarding;
 mod nat;
 mod rules;
 mod sysctls;
