@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Address, Document, Family, IfIndex, Link, Observed, Target};
+use crate::model::{Address, Document, Egress, Family, IfIndex, Link, Observed, Target};
 
 /// The stand-in for the link of every gateway whose document names no interface.
 const UNNAMED: &str = "standin0";
@@ -18,8 +18,11 @@ const OWN_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 
 /// Makes up a node that can install these documents. `gateway_lookup` is where IBM's objects
 /// without a gateway look for one.
-pub fn stand_ins(documents: &[Document], gateway_lookup: IpAddr) -> Observed {
+pub fn stand_ins(documents: &[Document], egress: &[Egress], gateway_lookup: IpAddr) -> Observed {
     let mut scene = Scene::default();
+    for name in egress.iter().flat_map(Egress::interfaces) {
+        scene.links.entry(name.as_str().to_owned()).or_default();
+    }
     for document in documents {
         match &document.target {
             Target::Gateways(gateways) => {

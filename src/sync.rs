@@ -4,6 +4,8 @@
 //! needed where one route makes the next possible (a gateway behind a route of our own). What the
 //! kernel refused is not asked for again in the same pass.
 
+mod egress;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::model::{NextHopId, NextHopKind, Observed, Protocol, Route, RouteKey, 
 use crate::plan::objects::{Objects, Switch};
 use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
 use crate::report::{Pass, Surprise, Surprises};
+use egress::Stages;
 
 /// How often a pass goes round at most: routes that build on each other are rarely deeper.
 const ROUNDS: usize = 8;
@@ -42,7 +45,7 @@ pub enum SyncError {
 /// If the kernel's answer was not complete.
 pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, KernelError> {
     let (tables, lookups) = plan::interest(inputs);
-    let observed = kernel.observe(&Interest {
+    let mut observed = kernel.observe(&Interest {
         nexthops: match plan::wants_objects(inputs) {
             true => NextHops::Needed,
             // What was left by somebody else is tidied up, if it can be seen.
@@ -52,6 +55,7 @@ pub fn observe(kernel: &mut Kernel, inputs: &Inputs<'_>) -> Result<Observed, Ker
         tables: Tables::Only(tables),
         lookups,
     })?;
+    observed.egress = egress::observe(kernel, inputs, &observed.links)?;
     tracing::debug!(
         links = observed.links.len(),
         addresses = observed.addresses.len(),
@@ -106,6 +110,8 @@ pub fn carry_through(
         true => Surprises::new(),
         false => surprises(&pass.plan, &pass.plan, &refused),
     };
+    let mut stages = Stages::new(held.things);
+    stages.before_routes(kernel, inputs, &pass.plan)?;
     let mut latest: Option<Plan> = None;
     let mut refused_objects = inputs.objects.cloned();
     let mut refused_once = HashSet::new();
@@ -117,7 +123,11 @@ pub fn carry_through(
         }
         match prepare(kernel, inputs.policy.protocol, &plan.objects)? {
             Prepared::Yes => {
-                carry_out(kernel, inputs, &work, &mut refused)?;
+                let kept = work.partition_point(|work| work.kind != WorkKind::Remove);
+                let (coming, going) = work.split_at(kept);
+                carry_out(kernel, inputs, coming, &mut refused)?;
+                stages.rules(kernel, inputs, &pass.plan)?;
+                carry_out(kernel, inputs, going, &mut refused)?;
                 tidy_up(kernel, inputs.policy.protocol, &plan.objects)?;
             }
             // The node may just have changed; but routes do not wait twice for the same object.
@@ -143,6 +153,15 @@ pub fn carry_through(
         pass.plan.objects = after.objects.clone();
         pass.links = observed.links;
         latest = Some(after);
+    }
+    stages.rules(kernel, inputs, &pass.plan)?;
+    stages.after_routes(kernel, inputs, &pass.plan)?;
+    if stages.has_news() {
+        let observed = observe(kernel, inputs).map_err(SyncError::During)?;
+        let mut after = plan::plan(inputs, &observed);
+        after.removals = pass.plan.removals.clone();
+        stages.forget(kernel, &after);
+        pass.egress_outcome = stages.surprises(&pass.plan.egress, &after);
     }
     pass.outcome = Some(outcome);
     Ok(pass)

@@ -16,6 +16,7 @@ mod kernel {
     mod build;
     mod building;
     mod documents;
+    mod egress;
     mod events;
     mod foreign;
     mod import;

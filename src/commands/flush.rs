@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::session::{Session, end};
 use super::{Exit, UsageError, output};
 use crate::cli::{FlushArgs, Global};
-use crate::kernel::{Kernel, Lock};
+use crate::kernel::Lock;
 use crate::model::{Policy, Steering};
 use crate::report::Kind;
 use crate::source::Loaded;
@@ -24,10 +24,11 @@ pub(super) fn run(global: &Global, args: &FlushArgs) -> Result<Exit> {
     let nothing = Loaded::default();
     let inputs = session.inputs(&nothing, Steering::NONE);
     let _lock = Lock::take(inputs.policy.protocol)?;
-    let mut kernel = Kernel::open()?;
+    let mut kernel = session.kernel()?;
     if !args.yes {
-        let owned = sync::preview(&mut kernel, &inputs)?.plan.owned;
-        if owned > 0 && !confirmed(owned, inputs.policy)? {
+        let plan = sync::preview(&mut kernel, &inputs)?.plan;
+        let (routes, others) = (plan.owned, plan.egress.owned);
+        if routes + others > 0 && !confirmed((routes, others), inputs.policy)? {
             output::stderr("Nothing was removed.\n");
             return Ok(Exit::Error);
         }
@@ -37,19 +38,20 @@ pub(super) fn run(global: &Global, args: &FlushArgs) -> Result<Exit> {
     end(&pass, in_sync)
 }
 
-fn confirmed(owned: usize, policy: &Policy) -> Result<bool> {
+/// Whether a person says that so many routes, and so many other things, may go.
+fn confirmed((routes, others): (usize, usize), policy: &Policy) -> Result<bool> {
+    let protocol = policy.protocol;
+    let mut what = format!("{routes} routes of protocol {protocol} from every table");
+    if others > 0 {
+        what += &format!(", and {others} rules, translations and settings");
+    }
     if !io::stdin().is_terminal() {
         let message = format!(
-            "flush would remove {owned} routes of protocol {}; there is no terminal to ask on: say \
-             --yes if that is meant",
-            policy.protocol
+            "flush would remove {what}; there is no terminal to ask on: say --yes if that is meant"
         );
         return Err(UsageError(message).into());
     }
-    let protocol = policy.protocol;
-    output::stderr(&format!(
-        "Remove all {owned} routes of protocol {protocol} from every table? [y/N] "
-    ));
+    output::stderr(&format!("Remove all {what}? [y/N] "));
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;

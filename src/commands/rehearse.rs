@@ -22,7 +22,11 @@ pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
     let scene = match &args.snapshot {
         Some(path) => taken_from(path, &session)
             .with_context(|| format!("cannot rehearse on {}", path.display()))?,
-        None => rehearsal::stand_ins(&loaded.documents, inputs.policy.gateway_lookup),
+        None => rehearsal::stand_ins(
+            &loaded.documents,
+            &loaded.egress,
+            inputs.policy.gateway_lookup,
+        ),
     };
     if args.snapshot.is_none() && !session.form.is_data() {
         output::stdout(|out| Ok(writeln!(out, "{}\n", introduction(&scene))?))?;

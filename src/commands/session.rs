@@ -8,6 +8,7 @@ use super::output::Form;
 use super::{Exit, log, settings};
 use crate::cli::{Global, Paths};
 use crate::config::Settings;
+use crate::kernel::Kernel;
 use crate::model::{KubeSource, LogLevel, Names, Observed, Policy, Steering};
 use crate::plan::{Inputs, ReasonCode, Removals};
 use crate::report::{Kind, Pass, Report};
@@ -78,6 +79,12 @@ impl Session {
     /// Replaces the policy, for a command that says itself what may be done.
     pub(super) fn change_policy(&mut self, change: impl FnOnce(Policy) -> Policy) {
         self.settings.policy = change(self.settings.policy.clone());
+    }
+
+    /// The kernel of this node.
+    pub(super) fn kernel(&self) -> Result<Kernel> {
+        let settings = self.settings();
+        Ok(Kernel::of_node(&settings.proc_sys, &settings.socket)?)
     }
 
     pub(super) fn node(&self) -> &str {

@@ -1,7 +1,6 @@
 //! `srsync status`: what the daemon says; without one, what srsync owns in the kernel; with paths,
 //! how the kernel differs from their documents.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use super::output::{stderr, stdout};
 use super::session::Session;
 use super::{Exit, documents, watch};
 use crate::cli::{Global, Paths, StatusArgs};
-use crate::kernel::{Interest, Kernel, NextHops, Tables};
+use crate::kernel::Kernel;
+use crate::plan::Inputs;
 use crate::report::{Kind, Pass};
 use crate::source::Loaded;
 use crate::{plan, sync};
@@ -49,7 +49,7 @@ pub(super) async fn ask(client: &Client, target: &str) -> Result<String, ClientE
 }
 
 fn of_kernel(session: &Session, paths: &Paths) -> Result<Exit> {
-    let mut kernel = Kernel::open()?;
+    let mut kernel = session.kernel()?;
     let loaded = match session.has_paths(paths) {
         true => Some(documents::load(session, paths)?),
         false => None,
@@ -60,23 +60,17 @@ fn of_kernel(session: &Session, paths: &Paths) -> Result<Exit> {
     let inputs = session.inputs(known, &steering);
     let pass = match loaded {
         Some(_) => sync::preview(&mut kernel, &inputs)?,
-        None => owned(session, &mut kernel)?,
+        None => owned(&inputs, &mut kernel)?,
     };
     session.report(Kind::Status, &inputs, &pass)?;
     Ok(Exit::Done)
 }
 
-/// Every route of ours, as it is, in every table.
-fn owned(session: &Session, kernel: &mut Kernel) -> Result<Pass> {
-    let protocol = session.policy().protocol;
-    let observed = kernel.observe(&Interest {
-        nexthops: NextHops::Ignored,
-        protocol,
-        tables: Tables::NONE,
-        lookups: BTreeSet::new(),
-    })?;
+/// Everything of ours, as it is: every route, in every table, and whatever else there is.
+fn owned(inputs: &Inputs<'_>, kernel: &mut Kernel) -> Result<Pass> {
+    let observed = sync::observe(kernel, inputs)?;
     Ok(Pass {
-        plan: plan::inventory(&observed, protocol),
+        plan: plan::inventory(&observed, inputs.policy.protocol),
         links: observed.links,
         ..Pass::default()
     })

@@ -154,7 +154,7 @@ impl Daemon {
         inbox: Inbox,
     ) -> Result<Self, DaemonError> {
         let now = Instant::now();
-        let kernel = Kernel::open()?;
+        let kernel = Kernel::of_node(&setup.settings.proc_sys, &setup.settings.socket)?;
         threads::hear_kernel(Events::open(&kernel)?, sender.clone())?;
         let settings = setup.settings;
         let (listeners, _) = broadcast::channel(BACKLOG);

@@ -28,6 +28,7 @@ mod route;
 mod rule;
 pub mod sandbox;
 mod scene;
+mod settings;
 mod socket;
 mod sysctl;
 mod sysctl_memory;
@@ -42,6 +43,7 @@ pub use lock::{Lock, LockError};
 pub use nat::{NatEvent, NatEvents};
 pub use neighbour::{Neighbour, Neighbours};
 pub use observe::{Interest, NextHops, Tables, tells_of_routes_by_nexthops};
+use settings::Settings;
 pub use sysctl::{SysctlError, SysctlTree};
 pub use sysctl_memory::SysctlMemory;
 pub use wire::Malformed;
@@ -52,6 +54,7 @@ pub struct Kernel {
     netlink: socket::Netlink,
     /// Opened by the first who asks for our table.
     netfilter: Option<socket::Netlink>,
+    settings: Settings,
 }
 
 impl Kernel {
@@ -61,6 +64,7 @@ impl Kernel {
         Ok(Self {
             netlink: socket::Netlink::open(socket::NETLINK_ROUTE)?,
             netfilter: None,
+            settings: Settings::default(),
         })
     }
 }

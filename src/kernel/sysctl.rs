@@ -110,7 +110,7 @@ impl SysctlTree {
         }
     }
 
-    fn read_one(&self, key: &SysctlKey) -> Result<Option<SysctlValue>, SysctlError> {
+    pub(super) fn read_one(&self, key: &SysctlKey) -> Result<Option<SysctlValue>, SysctlError> {
         let path = self.path(key);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,

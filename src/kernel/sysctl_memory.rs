@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::egress::{Remembered, SysctlKey, SysctlValue};
 
-/// Who may use the socket beside it may read it.
-const MODE: u32 = 0o640;
+/// It is no secret, and `apply` as root and a daemon that is not root read what the other wrote.
+const MODE: u32 = 0o644;
 /// For the directory, where there is none.
 const DIRECTORY_MODE: u32 = 0o755;
 

@@ -1,6 +1,8 @@
 //! Metrics, in the text form of OpenMetrics, made from what is published at the moment they are
 //! asked for. `docs/metrics.md` says what each means, and a test holds it equal to this.
 
+mod egress;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -40,7 +42,10 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         let running = &*self.0.running;
         families.daemon(running)?;
-        self.0.report(None, |report| families.routes(report))?;
+        self.0.report(None, |report| {
+            families.routes(report)?;
+            families.egress(report)
+        })?;
         families.passes(running)?;
         families.changes(&running.counters)?;
         families.switching(running)?;

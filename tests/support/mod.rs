@@ -6,6 +6,7 @@
 pub mod crossroads;
 pub mod culprit;
 pub mod daemon;
+pub mod egress;
 pub mod program;
 pub mod random;
 pub mod stream;

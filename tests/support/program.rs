@@ -34,8 +34,9 @@ impl<'n> Srsync<'n> {
         let name = format!("srsync-test-{}-{count}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory).unwrap();
-        // The machine's own config file must not have a say.
-        fs::write(directory.join(".config"), "{}\n").unwrap();
+        // The machine's own config file must not have a say, nor what others on it remember beside their socket.
+        let config = format!("socket: {}\n", directory.join(".socket").display());
+        fs::write(directory.join(".config"), config).unwrap();
         Self {
             directory,
             namespace,

@@ -81,6 +81,20 @@ pub enum EgressSpec {
 }
 
 impl Egress {
+    /// The interfaces that it names.
+    pub fn interfaces(&self) -> Vec<&InterfaceName> {
+        match &self.spec {
+            EgressSpec::Forwarding(forwarding) => {
+                forwarding.interfaces.iter().map(|one| &one.name).collect()
+            }
+            EgressSpec::Masquerade(masquerade) => masquerade.out_interfaces.iter().collect(),
+            EgressSpec::RoutingRule(rule) => {
+                let named = [&rule.selector.iif, &rule.selector.oif];
+                named.into_iter().flatten().collect()
+            }
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> EgressKind {
         match self.spec {

@@ -69,6 +69,11 @@ impl SysctlKey {
         }
     }
 
+    /// Whether it is about IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.path().starts_with("net/ipv6/")
+    }
+
     /// The interface that it is about, if it is about one.
     pub fn interface(&self) -> Option<&InterfaceName> {
         match self {

@@ -8,13 +8,15 @@ mod nat;
 mod rules;
 mod sysctls;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::egress::{
-    Counters, EgressSpec, FibRule, NatObserved, NatRule, Remembered, SysctlKey, SysctlValue, Thing,
+    Counters, EgressSpec, FibRule, NatObserved, NatRule, Remembered, SysctlKey, Thing,
 };
 use crate::model::{Egress, EgressKind, Observed, Protocol, RouteKey, State, TableId};
+
+use forwarding::ForwardingPlan;
 
 use super::claims::{self, Choice};
 use super::{Blocked, Claim, DocumentVerdict, Inputs, Reason, ReasonCode};
@@ -65,18 +67,32 @@ pub struct EgressPlan {
 /// What is written, in this order, before routes and rules; the rest of it after them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EgressWork {
-    /// Settings to remember before any is written, with what they are now.
-    pub remember: Vec<(SysctlKey, Remembered)>,
-    /// Settings that documents ask for.
-    pub set: Vec<(SysctlKey, SysctlValue)>,
+    /// Settings, where removals are allowed.
+    pub settings: ForwardingPlan,
+    /// Settings, where nothing that is there may go.
+    pub settings_kept: ForwardingPlan,
+    /// What is remembered of settings now.
+    pub remembered: BTreeMap<SysctlKey, Remembered>,
     /// Our nftables table with all that is wanted and all that is still to go; `None` leaves it as it is.
     pub nat: Option<Vec<(NatRule, Counters)>>,
     /// The same without what is to go.
     pub nat_after: Option<Vec<(NatRule, Counters)>>,
-    /// Settings that go back.
-    pub restore: Vec<(SysctlKey, SysctlValue)>,
-    /// Settings that are nobody's concern any more, once they are back or because somebody else changed them.
-    pub forget: BTreeSet<SysctlKey>,
+}
+
+impl EgressWork {
+    /// What is done about settings.
+    pub fn settings(&self, removals_allowed: bool) -> &ForwardingPlan {
+        match removals_allowed {
+            true => &self.settings,
+            false => &self.settings_kept,
+        }
+    }
+}
+
+/// Whether settings have to be read for these documents.
+pub fn wants_settings(inputs: &Inputs<'_>) -> bool {
+    let mut documents = inputs.egress.iter();
+    documents.any(|egress| egress.kind() == EgressKind::Forwarding)
 }
 
 impl EgressPlan {
@@ -84,7 +100,9 @@ impl EgressPlan {
     pub fn is_settled(&self, removals_allowed: bool) -> bool {
         let changes = |row: &EgressRow| row.verdict.changes(removals_allowed);
         let work = &self.work;
-        let unseen = work.nat.is_some() || (removals_allowed && work.nat_after.is_some());
+        let unseen = work.nat.is_some()
+            || (removals_allowed && work.nat_after.is_some())
+            || !work.settings(removals_allowed).writes.is_empty();
         !unseen && !self.rows.iter().any(changes)
     }
 

@@ -42,7 +42,7 @@ pub(super) fn plan(
         taken.push((rule, claim.claim));
         plan.rows.push(judge.row(claim, rule));
     }
-    let unwanted = |there: &&&ObservedRule| !taken.iter().any(|(rule, _)| **rule == there.rule);
+    let unwanted = |there: &&&ObservedRule| !taken.iter().any(|(rule, _)| there.is_just(rule));
     let removals = ours.iter().filter(unwanted);
     plan.rows
         .extend(removals.map(|there| removal(Thing::Rule(there.rule.clone()), None)));
@@ -62,20 +62,13 @@ impl Judge<'_> {
         if let Some(reason) = self.guard(rule) {
             return claim.blocked(State::Refused, Arc::new(reason));
         }
+        // The same rule of another owner is no obstacle: each has its own.
         let protocol = self.inputs.policy.protocol;
-        let mut same = self.observed.egress.rules.iter();
-        let verdict = match same.find(|there| there.rule == *rule && !there.extra) {
-            Some(there) if there.protocol == protocol => EgressVerdict::Keep,
-            Some(there) => {
-                let owner = self.inputs.names.protocol(there.protocol);
-                let message = format!(
-                    "just this rule is there already, of protocol {owner}; what comes after it does not change by \
-                     another one. Remove it there, or this document here"
-                );
-                let reason = Reason::new(ReasonCode::OtherOwner, message);
-                return claim.blocked(State::Foreign, Arc::new(reason));
-            }
-            None => EgressVerdict::Add,
+        let mut there = self.observed.egress.rules.iter();
+        let is_there = there.any(|there| there.protocol == protocol && there.is_just(rule));
+        let verdict = match is_there {
+            true => EgressVerdict::Keep,
+            false => EgressVerdict::Add,
         };
         let mut row = claim.row(verdict);
         row.warning = self.warning(rule).map(Into::into);
