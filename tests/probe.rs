@@ -13,6 +13,7 @@
 mod support;
 
 mod probe {
+    mod asking;
     mod binding;
     mod http;
     mod icmp;

@@ -28,11 +28,14 @@ pub(super) struct Question {
     pub(super) host: Option<String>,
     /// The first and the last.
     pub(super) expect_status: (u16, u16),
+    /// Whether the last connection came about.
+    pub(super) is_connected: bool,
 }
 
 /// Asks once, on a connection of its own.
-pub(super) async fn probe(way: &Way, question: &Question) -> Result<(), Loss> {
-    let Question { port, path, .. } = question;
+pub(super) async fn probe(way: &Way, question: &mut Question) -> Result<(), Loss> {
+    question.is_connected = false;
+    let Question { port, path, .. } = &*question;
     let host = question.host.clone();
     let request = Request::get(path)
         .header(HOST, host.unwrap_or_else(|| authority(way, *port)))
@@ -41,6 +44,7 @@ pub(super) async fn probe(way: &Way, question: &Question) -> Result<(), Loss> {
         .body(Empty::<Bytes>::new())
         .map_err(|error| Loss::Local(format!("cannot ask for {path}: {error}").into()))?;
     let stream = TokioIo::new(tcp::connect(way, *port).await?);
+    question.is_connected = true;
     let status = exchange(stream, request).await.map_err(broken)?;
     let (first, last) = question.expect_status;
     match (first..=last).contains(&status) {

@@ -10,7 +10,9 @@
 //!
 //! - `way`: the link and the source of a probe. `outcome`: what the kernel's errors say of it.
 //! - `icmp`, `tcp`, `http`, `neighbour`: one kind each, for one address.
+//! - [`ask`]: for connectivity checks: a question with some attempts, once or now and then.
 
+pub mod ask;
 mod http;
 mod icmp;
 mod neighbour;
@@ -152,26 +154,11 @@ impl Prober {
     }
 
     fn kind(&mut self, probe: &Probe) -> Kind {
-        match probe {
-            Probe::Icmp => Kind::Icmp(Echo::new()),
-            Probe::Tcp { port } => Kind::Tcp { port: *port },
-            Probe::Http {
-                port,
-                path,
-                host,
-                expect_status,
-            } => Kind::Http(Question {
-                port: *port,
-                path: path.clone(),
-                host: host.clone(),
-                expect_status: *expect_status,
-            }),
-            // Talks to the kernel from the first one on that has something to ask.
-            Probe::Arp => {
-                let neighbourhood = self.neighbourhood.get_or_insert_with(Neighbourhood::new);
-                Kind::Neighbour(neighbourhood.clone())
-            }
-        }
+        // Talks to the kernel from the first one on that has something to ask.
+        Kind::of_packets(probe).unwrap_or_else(|| {
+            let neighbourhood = self.neighbourhood.get_or_insert_with(Neighbourhood::new);
+            Kind::Neighbour(neighbourhood.clone())
+        })
     }
 }
 
@@ -195,7 +182,7 @@ async fn attend(target: Arc<Target>, mut lines: Vec<Line>, tell: Arc<Tell>) {
 }
 
 /// A target's own place within some time.
-fn place(target: &Target, within: Duration) -> Duration {
+fn place(target: &impl Hash, within: Duration) -> Duration {
     let mut hasher = DefaultHasher::new();
     target.hash(&mut hasher);
     // The upper half is as random as the whole, and fits.
@@ -262,6 +249,29 @@ enum Kind {
     Tcp { port: u16 },
     Http(Question),
     Neighbour(Neighbourhood),
+}
+
+impl Kind {
+    /// One that sends packets of its own; `None` leaves asking to the kernel.
+    fn of_packets(probe: &Probe) -> Option<Self> {
+        Some(match probe {
+            Probe::Icmp => Self::Icmp(Echo::new()),
+            Probe::Tcp { port } => Self::Tcp { port: *port },
+            Probe::Http {
+                port,
+                path,
+                host,
+                expect_status,
+            } => Self::Http(Question {
+                port: *port,
+                path: path.clone(),
+                host: host.clone(),
+                expect_status: *expect_status,
+                is_connected: false,
+            }),
+            Probe::Arp => return None,
+        })
+    }
 }
 
 impl Line {

@@ -26,6 +26,8 @@ impl From<io::Error> for Loss {
             | Errno::ENOPROTOOPT
             | Errno::EPROTO
             | Errno::EACCES => Self::Unreachable(words.into()),
+            // A blackhole route, of which one is told only who connects (`fib_props`, net/ipv4/fib_semantics.c).
+            Errno::EINVAL => Self::Unreachable("a blackhole route".into()),
             // A packet that was dropped on its way out (`net_xmit_errno`, linux/netdevice.h).
             Errno::ENOBUFS => Self::Unreachable("the link takes no packets".into()),
             Errno::EPERM => {

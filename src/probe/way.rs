@@ -55,7 +55,7 @@ impl Way {
                 Ok(())
             }
             (None, IpAddr::V6(to)) if to.is_unicast_link_local() => Err(Loss::Local(
-                format!("{to} may be on any link: the gateway needs an `interface`").into(),
+                format!("{to} may be on any link: it needs an `interface`").into(),
             )),
             (None, _) => Ok(()),
         }

@@ -21,7 +21,7 @@ fn sockets(node: &Namespace, table: &str) -> BTreeSet<String> {
 }
 
 /// How many raw and datagram sockets for ICMP there are.
-fn raw_and_datagram(node: &Namespace, net: &Net) -> (usize, usize) {
+pub fn raw_and_datagram(node: &Namespace, net: &Net) -> (usize, usize) {
     let (raw, datagram) = match net.family {
         "-4" => ("raw", "icmp"),
         _ => ("raw6", "icmp6"),

@@ -16,7 +16,7 @@ use super::numbers::InterfaceName;
 use super::prefix::Family;
 use super::selector::NodeSelector;
 
-pub use check::{CheckTarget, ConnectivityCheck, Expectation};
+pub use check::{Answer, CheckTarget, CheckVerdict, ConnectivityCheck, Expectation};
 pub use nat::{Counters, Masquerade, NatObserved, NatRule, NatTable, Translation};
 pub use rule::{
     FibRule, FwMark, IpProto, ObservedRule, PortRange, RoutingRule, RuleAction, RulePriority,
