@@ -37,7 +37,7 @@ pub const KUBERNETES: bool = cfg!(feature = "kube");
 #[command(
     after_help = "Exit codes: 0 done, in sync · 1 error, nothing was changed · 2 usage · \
                         3 `plan --exit-code` found changes · 4 applied, but not everything is in \
-                        place."
+                        place, or a check is not as expected."
 )]
 pub struct Cli {
     /// Flags of every command.
@@ -119,6 +119,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Make the kernel's routes equal to the documents, read them back, and report
     Apply(Paths),
+    /// Ask once what the documents' connectivity checks ask, and say what came of it
+    ///
+    /// Changes nothing. Exits with 4 if a target is not as expected, or could not be asked.
+    Check(Paths),
     /// Rehearse apply in a private network namespace: no root, host untouched
     Try(TryArgs),
     /// Keep the kernel's routes equal to the documents until it is stopped; the routes stay then

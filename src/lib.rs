@@ -10,7 +10,7 @@
 //!                   daemon → probe → { kernel, model }
 //!                   daemon → kube → { report, model }
 //!        commands → import → { spec, plan } → model
-//!        commands → kube
+//!        commands → { kube, probe }
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
 //!

@@ -58,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "import",
             "kube",
             "privileges",
+            "probe",
             "status",
             "sync",
             "source",

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use srsync::model::egress::{CheckVerdict, Expectation};
 use srsync::model::{Labels, Names, Policy, State, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
-    Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth, GatewayStatus,
-    GatewayWill, Happening, HappeningKind, KubernetesStatus, KubernetesTrouble, LastProbe, Level,
-    OverrideStatus, Pass, PassStatus, ProbeOutcome, Probing, Published, RoundTrip, RouteChange,
-    Running, Selection, SourceStatus, Style, Trigger,
+    CheckReport, CheckStatus, Condition, ContestedRoute, Counters, Detail, Finding, GatewayHealth,
+    GatewayStatus, GatewayWill, Happening, HappeningKind, KubernetesStatus, KubernetesTrouble,
+    LastProbe, Level, OverrideStatus, Pass, PassStatus, ProbeOutcome, Probing, Published,
+    RoundTrip, RouteChange, Running, Selection, SourceStatus, Style, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -136,6 +137,8 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
         ("lastProbe", vec![probing["last"].clone()]),
         ("roundTrip", vec![probing["roundTripSeconds"].clone()]),
         ("override", list("overrides")),
+        ("check", list("checks")),
+        ("checkReport", vec![check_report()]),
         ("kubernetes", vec![daemon["kubernetes"].clone()]),
         (
             "kubernetesTrouble",
@@ -162,6 +165,8 @@ fn the_schema_knows_exactly_the_fields_and_words_of_a_daemon() {
     };
     let kinds: Vec<Value> = list("recent").iter().map(|h| h["kind"].clone()).collect();
     assert_eq!(words("happening", "kind"), named(&kinds));
+    let verdicts = CheckVerdict::ALL.map(|verdict| verdict.name().to_owned());
+    assert_eq!(words("check", "verdict"), verdicts.into());
     let conditions = Condition::ALL.map(|condition| condition.name().to_owned());
     assert_eq!(words("source", "condition"), conditions.into());
     let triggers = Trigger::ALL.map(|trigger| trigger.name().to_owned());
@@ -181,6 +186,8 @@ fn every_field_of_a_daemon_is_described() {
         "lastProbe",
         "roundTrip",
         "override",
+        "check",
+        "checkReport",
         "contested",
         "happening",
     ] {
@@ -189,6 +196,46 @@ fn every_field_of_a_daemon_is_described() {
             assert!(property["description"].is_string(), "{name}.{field}");
         }
     }
+}
+
+#[test]
+fn a_person_reads_what_checks_came_to() {
+    let text = |checks: &[CheckStatus], detail| {
+        let mut text = Vec::new();
+        let style = Style {
+            colour: false,
+            detail,
+        };
+        let report = CheckReport::new("gw-1", NOW, checks);
+        report.write_text(&mut text, style).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    golden("checks.txt", &text(&checks(), Detail::Short));
+    golden("checks-wide.txt", &text(&checks(), Detail::Wide));
+    assert_eq!(
+        text(&[], Detail::Short),
+        "No ConnectivityCheck in the documents: nothing to ask.\n"
+    );
+}
+
+#[test]
+fn a_check_report_is_valid_by_the_schema() {
+    let schema = schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let report = check_report();
+    let errors = validator.iter_errors(&report);
+    let errors: Vec<String> = errors
+        .map(|e| format!("{e} at {}", e.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+    assert_eq!(report["asExpected"], false);
+    assert_eq!(report["summary"]["unknown"], 1);
+    let wrong = serde_json::json!({"kind": "CheckReport"});
+    assert!(!validator.is_valid(&wrong));
+}
+
+fn check_report() -> Value {
+    serde_json::to_value(CheckReport::new("gw-1", NOW, &checks())).unwrap()
 }
 
 fn schema() -> Value {
@@ -326,6 +373,7 @@ fn running(findings: Vec<Finding>) -> Running {
                 until: None,
             },
         ],
+        checks: checks(),
         contested_routes: 2,
         contested: vec![
             ContestedRoute {
@@ -437,6 +485,49 @@ fn gateways() -> Vec<GatewayStatus> {
     vec![down, drained, unproven]
 }
 
+/// One of each verdict.
+fn checks() -> Vec<CheckStatus> {
+    let passed = CheckStatus {
+        check: "far".to_owned(),
+        file: "/etc/srsync/routes/checks.yaml".to_owned(),
+        line: 7,
+        place: "checks.yaml:7".to_owned(),
+        target: "icmp 192.168.2.10".to_owned(),
+        expect: Expectation::Reachable,
+        verdict: CheckVerdict::Passed,
+        message: "answered in 0.42 ms".to_owned(),
+        round_trip: Some(Duration::from_micros(420)),
+        since: Some(before(7_200)),
+        last_asked: Some(before(12)),
+    };
+    let failed = CheckStatus {
+        line: 8,
+        place: "checks.yaml:8".to_owned(),
+        target: "tcp [2001:db8::10]:443".to_owned(),
+        verdict: CheckVerdict::Failed,
+        message: "3 of 3 attempts timed out after 2 s each".to_owned(),
+        round_trip: None,
+        since: Some(before(42)),
+        ..passed.clone()
+    };
+    let unknown = CheckStatus {
+        check: "isolated".to_owned(),
+        expect: Expectation::Unreachable,
+        verdict: CheckVerdict::Unknown,
+        message: "not asked yet".to_owned(),
+        since: None,
+        last_asked: None,
+        ..failed.clone()
+    };
+    let elsewhere = CheckStatus {
+        check: "elsewhere".to_owned(),
+        verdict: CheckVerdict::NotSelected,
+        message: "nodeSelector wants role=egress; this node has role=worker".to_owned(),
+        ..unknown.clone()
+    };
+    vec![passed, failed, unknown, elsewhere]
+}
+
 fn sources() -> Vec<SourceStatus> {
     let valid = SourceStatus {
         path: "/etc/srsync/routes".to_owned(),
@@ -495,6 +586,8 @@ fn happenings() -> Vec<Arc<Happening>> {
         Kind::GatewayReleased,
         Kind::Failover,
         Kind::Isolation,
+        Kind::CheckFailed,
+        Kind::CheckPassed,
         Kind::NodeLabels,
         Kind::Kubernetes,
         Kind::Overflow,

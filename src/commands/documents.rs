@@ -76,9 +76,13 @@ pub(super) fn read(session: &Session, paths: &Paths) -> Result<Loaded> {
 
 /// Which gateways may be used by what the overrides say now: nobody probes here.
 pub(super) fn steering(loaded: &Loaded) -> Steering {
+    crate::gateway::by_hand(&loaded.documents, &loaded.overrides, &loaded.files, now())
+}
+
+/// The time of day.
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = Timestamp::from_millis(0).after(since.unwrap_or_default());
-    crate::gateway::by_hand(&loaded.documents, &loaded.overrides, &loaded.files, now)
+    Timestamp::from_millis(0).after(since.unwrap_or_default())
 }
 
 /// Findings for people, each with its piece of source; those that are at least this bad.

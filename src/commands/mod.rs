@@ -3,6 +3,7 @@
 //! Owns stdout and the exit code. stdout is the result, stderr is the log and what went wrong.
 
 mod apply;
+mod check;
 mod client;
 mod config;
 mod daemon;
@@ -44,7 +45,7 @@ pub enum Exit {
     Usage = 2,
     /// `plan --exit-code` found changes.
     Changes = 3,
-    /// Applied, but not everything is in place.
+    /// Applied, but not everything is in place; or a connectivity check is not as expected.
     Incomplete = 4,
 }
 
@@ -66,6 +67,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Validate(paths) => validate::run(global, paths),
         Command::Plan(args) => plan::run(global, args),
         Command::Apply(paths) => apply::run(global, paths),
+        Command::Check(paths) => check::run(global, paths),
         Command::Try(args) => rehearse::run(global, args),
         Command::Daemon(paths) => daemon::run(global, paths),
         Command::Status(args) => status::run(global, args),

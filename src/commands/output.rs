@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::{Color, Global, Output};
-use crate::report::{Detail, Report, Style};
+use crate::report::{CheckReport, Detail, Report, Style};
 
 /// How the user wants to see results.
 #[derive(Debug, Clone, Copy)]
@@ -52,16 +52,31 @@ impl Form {
 
     /// Writes a report to stdout.
     pub(super) fn report(self, report: &Report<'_>) -> Result<()> {
-        match self.output {
-            Output::Text => self.text_report(report, Detail::Short),
-            Output::Wide => self.text_report(report, Detail::Wide),
-            Output::Json | Output::Yaml => self.data(report),
+        if self.is_data() {
+            return self.data(report);
         }
+        let style = self.style();
+        stdout(|out| Ok(report.write_text(out, style)?))
     }
 
-    fn text_report(self, report: &Report<'_>, detail: Detail) -> Result<()> {
-        let colour = self.colour(&io::stdout());
-        stdout(|out| Ok(report.write_text(out, Style { colour, detail })?))
+    /// Writes what checks came to to stdout.
+    pub(super) fn checks(self, report: &CheckReport<'_>) -> Result<()> {
+        if self.is_data() {
+            return self.data(report);
+        }
+        let style = self.style();
+        stdout(|out| Ok(report.write_text(out, style)?))
+    }
+
+    /// How text on stdout is written.
+    pub(super) fn style(self) -> Style {
+        Style {
+            colour: self.colour(&io::stdout()),
+            detail: match self.output {
+                Output::Wide => Detail::Wide,
+                _ => Detail::Short,
+            },
+        }
     }
 
     /// Writes a value to stdout, as JSON or as YAML.

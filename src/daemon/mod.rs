@@ -9,6 +9,7 @@
 //! - `schedule`, `contest`, `relevance`: decisions about time, about those who undo our routes, and
 //!   about which news matters. Pure.
 //! - `gateways`: what probes say of gateways, and which of them carry. `switch`: doing it at once.
+//! - `connectivity`: what connectivity checks ask, and what came of it.
 //! - `overrides`: what somebody decided about gateways; `drains`: those by hand. `store`: what outlives the daemon.
 //! - `refused`: what this kernel would not make.
 //! - `things`: what is not a route. `inbox`: events that wait. `sources`, `pass`: reading the documents; one pass. `news`: what is told about it.
@@ -16,6 +17,7 @@
 //! - `journal`: what happened, to the log and to listeners.
 //! - `threads`: those who listen. `service`: talking to systemd.
 
+mod connectivity;
 mod contest;
 mod drains;
 mod gateways;
@@ -47,6 +49,7 @@ use crate::config::Settings;
 use crate::kernel::{KernelError, KernelEvent};
 use crate::model::{Names, Timestamp};
 use crate::probe::Probed;
+use crate::probe::ask::Asked;
 use crate::source::Hint;
 use crate::status::{Listeners, Request};
 
@@ -111,6 +114,8 @@ enum Event {
     Sources(Hint),
     /// A probe of a gateway has ended.
     Probed(Probed),
+    /// A question of a connectivity check has its answer, or none.
+    Asked(Asked),
     /// Kubernetes told something, or what is wrong with it.
     #[cfg(feature = "kube")]
     Kubernetes(crate::kube::News),

@@ -46,6 +46,9 @@ impl Daemon {
             changes,
             error,
         });
+        // Not before: at the start the routes that a check is about are not there yet.
+        let checks = self.wanted.snapshot.checks.clone();
+        self.connectivity.follow(&self.wanted.inputs(), &checks);
         self.publish();
         Ok(())
     }
@@ -245,6 +248,9 @@ impl Daemon {
         self.running.gateways = self.gateways.status(&inputs, &self.published, moment);
         self.running.isolated = self.gateways.isolated();
         self.running.overrides = self.overrides.status();
+        if let Some(checks) = self.connectivity.news() {
+            self.running.checks = checks;
+        }
         for gateway in &mut self.running.gateways {
             gateway.by_hand = self.overrides.by(gateway.address);
         }
@@ -255,6 +261,25 @@ impl Daemon {
             ..(*self.published).clone()
         };
         self.published = Arc::new(published);
+        self.publisher.send_replace(self.published.clone());
+    }
+
+    /// Shows what was heard of checks since, for which nothing else has to be looked at.
+    pub(super) fn publish_checks(&mut self) {
+        let Some(checks) = self.connectivity.news() else {
+            return;
+        };
+        self.running.checks = checks;
+        let running = Running {
+            checks: self.running.checks.clone(),
+            now: time(),
+            recent: self.journal.recent(),
+            ..(*self.published.running).clone()
+        };
+        self.published = Arc::new(Published {
+            running: Arc::new(running),
+            ..(*self.published).clone()
+        });
         self.publisher.send_replace(self.published.clone());
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{broadcast, watch};
 
+use super::connectivity::Connectivity;
 use super::contest::Contest;
 use super::gateways::{Gateways, Withdrawn};
 use super::inbox::Inbox;
@@ -47,6 +48,7 @@ pub(super) struct Daemon {
     pub(super) contest: Contest,
     pub(super) things: Contest<Thing>,
     pub(super) gateways: Gateways,
+    pub(super) connectivity: Connectivity,
     pub(super) groups: Groups,
     pub(super) overrides: Overrides,
     pub(super) culprits: Culprits,
@@ -166,6 +168,7 @@ impl Daemon {
         ));
         let (publisher, published_now) = watch::channel(published.clone());
         let (probes, probes_wanted) = watch::channel(BTreeSet::new());
+        let (inquiries, inquiries_wanted) = watch::channel(BTreeSet::new());
         let heartbeat = Arc::new(Heartbeat::new());
         let requests = sender.clone();
         threads::serve(
@@ -178,7 +181,10 @@ impl Daemon {
                 // caller is told.
                 requests: Arc::new(move |request| drop(requests.try_send(Event::Request(request)))),
             },
-            probes_wanted,
+            threads::Questions {
+                probes: probes_wanted,
+                inquiries: inquiries_wanted,
+            },
             sender.clone(),
         )?;
         #[allow(unused_mut, reason = "it is not changed in a build without Kubernetes")]
@@ -229,6 +235,7 @@ impl Daemon {
             contest: Contest::default(),
             things: Contest::default(),
             gateways: Gateways::new(probes, withdrawn),
+            connectivity: Connectivity::new(inquiries),
             groups: Groups::default(),
             overrides,
             culprits: Culprits::default(),
@@ -314,6 +321,14 @@ impl Daemon {
                 let news = self.gateways.probed(&probed, probed.ended);
                 news.into_iter().for_each(|news| self.tell(news));
             }
+            Event::Asked(asked) => {
+                let news = self.connectivity.heard(&asked, time());
+                let is_news = !news.is_empty();
+                news.into_iter().for_each(|news| self.tell(news));
+                if is_news {
+                    self.publish_checks();
+                }
+            }
             Event::Request(Request::Reload { by, answer }) => {
                 self.waiting.push(answer);
                 self.reload(Some(&by), now);
@@ -394,6 +409,7 @@ impl Daemon {
             self.hear_again();
             self.settle(now);
             self.settle_things(now);
+            self.publish_checks();
         }
         if self.schedule.sources_are_due(now) {
             self.read_sources();

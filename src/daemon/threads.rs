@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{DaemonError, Event};
 use crate::kernel::Events;
+use crate::probe::ask::{self, Inquiry};
 use crate::probe::{self, Target};
 use crate::status::{self, Feed, Listeners};
 
@@ -37,12 +38,20 @@ pub(super) fn hear_kernel(
     spawn("kernel-events", listen)
 }
 
-/// Serves sockets, hears signals and probes gateways, on a thread of its own: a pass of a second does
+/// What is asked of the network, as long as somebody wants it.
+pub(super) struct Questions {
+    /// Of gateways.
+    pub(super) probes: watch::Receiver<BTreeSet<Target>>,
+    /// For connectivity checks.
+    pub(super) inquiries: watch::Receiver<BTreeSet<Inquiry>>,
+}
+
+/// Serves sockets, hears signals, probes gateways and asks for connectivity checks, on a thread of its own: a pass of a second does
 /// not keep `srsync status` waiting, nor a probe.
 pub(super) fn serve(
     listeners: Listeners,
     feed: Feed,
-    probes: watch::Receiver<BTreeSet<Target>>,
+    questions: Questions,
     sender: SyncSender<Event>,
 ) -> Result<(), DaemonError> {
     let start = |source| DaemonError::Start {
@@ -57,13 +66,16 @@ pub(super) fn serve(
         Signals::hear().map_err(start)?
     };
     spawn("status", move || {
-        let probed = sender.clone();
+        let Questions { probes, inquiries } = questions;
+        let (probed, asked) = (sender.clone(), sender.clone());
         // A loop that is that far behind learns from the next one.
         let tell = move |outcome| drop(probed.try_send(Event::Probed(outcome)));
+        let tell_asked = move |answer| drop(asked.try_send(Event::Asked(answer)));
         runtime.block_on(async {
             tokio::join!(
                 status::serve(listeners, feed),
                 probe::run(probes, tell),
+                ask::run(inquiries, tell_asked),
                 signals.hand_on(sender)
             );
         });

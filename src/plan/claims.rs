@@ -13,10 +13,13 @@ pub(super) struct SlotClaim {
 }
 
 /// Whether a document is for this node.
-pub(super) enum Choice {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// It is.
     Yes,
     /// Nobody knows yet, and this is why. Its slots are kept as they are until then.
     Perhaps(Arc<Reason>),
+    /// It is not, and this is why.
     No(Reason),
 }
 
@@ -40,7 +43,7 @@ pub(super) fn select(inputs: &Inputs<'_>) -> Selected {
 }
 
 /// Whether a document with such a selector is for this node.
-pub(super) fn choose(inputs: &Inputs<'_>, selector: &NodeSelector) -> Choice {
+pub fn choose(inputs: &Inputs<'_>, selector: &NodeSelector) -> Choice {
     match selector.check(inputs.labels, inputs.unknown_labels.is_none()) {
         Verdict::Yes => Choice::Yes,
         Verdict::Perhaps(wanted) => {

@@ -31,7 +31,7 @@ pub use objects::Objects;
 pub use reason::{Reason, ReasonCode};
 pub use resolve::Reach;
 
-use claims::Choice;
+pub use claims::{Choice, choose};
 
 use crate::model::document::Gateways;
 use crate::model::{

@@ -181,6 +181,16 @@ pub(super) fn seconds<S: Serializer>(
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
+pub(super) fn seconds_if_any<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => seconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// What is written down of the probes of a gateway, by one and for all who ask. Nobody holds it for
 /// longer than it takes to copy some hundred bytes.
 #[derive(Debug)]

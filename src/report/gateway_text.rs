@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style as Paint};
 
 use super::gateway::{GatewayHealth, GatewayList, GatewayStatus, Probing};
 use super::running_text::brief;
+use super::table::Table;
 use super::text::{Detail, Style, colour, plural};
 use crate::model::Timestamp;
 
@@ -118,20 +119,12 @@ impl fmt::Display for GatewayTable<'_> {
                 .map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned()))
                 .collect()
         };
-        let head: Vec<String> = columns
-            .iter()
-            .map(|column| column.head.to_owned())
-            .collect();
+        let head: Vec<&str> = columns.iter().map(|column| column.head).collect();
         let rows: Vec<Vec<String>> = self.gateways.iter().map(row).collect();
-        let width = |(column, head): (usize, &String)| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.chain([head]).map(|cell| cell.chars().count()).max()
-        };
-        let widths = head.iter().enumerate().map(width);
-        let widths: Vec<usize> = widths.map(Option::unwrap_or_default).collect();
-        self.line(f, &head, &widths, |_| Paint::new())?;
+        let table = Table::new(&head, &rows, self.style, self.indent);
+        table.head(f)?;
         for (gateway, row) in self.gateways.iter().zip(&rows) {
-            self.line(f, row, &widths, |column| match columns[column].head {
+            table.line(f, row, |column| match columns[column].head {
                 HEALTH => health(gateway.health),
                 _ => Paint::new(),
             })?;
@@ -140,30 +133,6 @@ impl fmt::Display for GatewayTable<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl GatewayTable<'_> {
-    fn line(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        cells: &[String],
-        widths: &[usize],
-        paint: impl Fn(usize) -> Paint,
-    ) -> fmt::Result {
-        f.write_str(self.indent)?;
-        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-            let last = column + 1 == cells.len();
-            let padded = match last {
-                true => cell.clone(),
-                false => format!("{cell:width$}   "),
-            };
-            match paint(column) {
-                plain if plain == Paint::new() => f.write_str(&padded)?,
-                paint => f.write_str(&self.style.paint(paint, &padded))?,
-            }
-        }
-        writeln!(f)
     }
 }
 
@@ -195,12 +164,12 @@ fn hold_down(gateway: &GatewayStatus) -> String {
     }
 }
 
-fn ago(now: Timestamp, moment: Timestamp) -> String {
+pub(super) fn ago(now: Timestamp, moment: Timestamp) -> String {
     format!("{} ago", brief(now.since(moment)))
 }
 
 /// A round trip, with as many digits as mean something: `0.42 ms`.
-fn took(time: Duration) -> String {
+pub(super) fn took(time: Duration) -> String {
     let millis = time.as_secs_f64() * 1000.0;
     match time.as_millis() {
         0..10 => format!("{millis:.2} ms"),

@@ -131,6 +131,10 @@ pub enum HappeningKind {
     Failover,
     /// The node reaches none of its witnesses, or one again.
     Isolation,
+    /// A target of a connectivity check is not as expected, or cannot be asked any more.
+    CheckFailed,
+    /// It is as expected again.
+    CheckPassed,
     /// The labels of this node changed, or are known now.
     NodeLabels,
     /// Something does not work with the Kubernetes API, or works again.

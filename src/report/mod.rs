@@ -5,6 +5,8 @@
 //! documents it was made from.
 
 mod changes;
+mod check;
+mod check_text;
 mod counted;
 pub(crate) mod egress;
 mod egress_text;
@@ -16,12 +18,14 @@ mod route;
 mod running;
 mod running_text;
 mod selection;
+mod table;
 mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use changes::Changed;
+pub use check::{CheckReport, CheckStatus};
 pub use egress::{ThingChanged, ThingView};
 pub use gateway::{
     GatewayHealth, GatewayList, GatewayStatus, GatewayWill, LastProbe, ProbeOutcome, ProbeRecord,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Action, GatewayStatus, Happening, Kind, Pass, Report, Selection};
+use super::{Action, CheckStatus, GatewayStatus, Happening, Kind, Pass, Report, Selection};
 use crate::model::{Document, Egress, FileName, Labels, Names, Policy, Steering, Timestamp};
 use crate::plan::{Inputs, ReasonCode};
 
@@ -116,6 +116,8 @@ pub struct Running {
     pub gateways: Vec<GatewayStatus>,
     /// The gateways that somebody decided about.
     pub overrides: Vec<OverrideStatus>,
+    /// The connectivity checks of the documents, one entry for each target.
+    pub checks: Vec<CheckStatus>,
     /// Whether this node reaches none of the witnesses of a document.
     pub isolated: bool,
     /// When the traffic of a document last went another way.

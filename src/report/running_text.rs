@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style as Paint};
 
+use super::check_text::CheckTable;
 use super::gateway_text::GatewayTable;
 use super::text::{colour, plural};
 use super::{
@@ -37,6 +38,7 @@ impl fmt::Display for RunningText<'_> {
         }
         self.gateways(f)?;
         self.overrides(f)?;
+        self.checks(f)?;
         self.contested(f)
     }
 }
@@ -191,6 +193,20 @@ impl RunningText<'_> {
             }
         }
         writeln!(f)
+    }
+
+    fn checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = CheckTable {
+            checks: &self.running.checks,
+            now: Some(self.running.now),
+            style: self.style,
+            indent: "  ",
+        };
+        if table.is_empty() {
+            return Ok(());
+        }
+        self.heading(f, "Checks")?;
+        writeln!(f, "{table}")
     }
 
     fn contested(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

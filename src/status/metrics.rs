@@ -10,16 +10,17 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet, text::encode,
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, text::encode,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::now;
+use crate::model::egress::CheckVerdict;
 use crate::model::{State, Timestamp};
 use crate::report::{
-    Action, Condition, Counters, GatewayHealth, GatewayStatus, Histogram, ProbeRecord, Probing,
-    Published, Report, Running,
+    Action, CheckStatus, Condition, Counters, GatewayHealth, GatewayStatus, Histogram, ProbeRecord,
+    Probing, Published, Report, Running,
 };
 
 /// The media type of the text.
@@ -50,6 +51,7 @@ impl Collector for Scrape {
         families.changes(&running.counters)?;
         families.switching(running)?;
         families.gateways(&Seen::all(running))?;
+        families.checks(&running.checks)?;
         families.sources(running)?;
         families.kubernetes(running)
     }
@@ -273,7 +275,62 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// Targets that read the same are one series: they may differ in what an answer has to be.
+type CheckLabels = [(&'static str, String); 3];
+
+fn check_labels(check: &CheckStatus) -> CheckLabels {
+    [
+        ("check", check.check.clone()),
+        ("target", check.target.clone()),
+        ("expect", check.expect.name().to_owned()),
+    ]
+}
+
 impl Families<'_> {
+    /// Those that were asked at least once. As expected is a series only if all that is in it is.
+    fn checks(&mut self, checks: &[CheckStatus]) -> fmt::Result {
+        let asked = || checks.iter().filter_map(|one| Some((one, one.last_asked?)));
+        let (mut success, mut trips, mut last) =
+            <(BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>)>::default();
+        for (check, moment) in asked() {
+            let labels = check_labels(check);
+            let passed = check.verdict == CheckVerdict::Passed;
+            *success.entry(labels.clone()).or_insert(true) &= passed;
+            if let Some(round_trip) = check.round_trip {
+                let slowest = trips.entry(labels.clone()).or_insert(round_trip);
+                *slowest = round_trip.max(*slowest);
+            }
+            let first = last.entry(labels).or_insert(moment);
+            *first = moment.min(*first);
+        }
+        self.gauges_of(
+            (
+                "srsync_check_success",
+                "Whether a target of a connectivity check is as expected.",
+            ),
+            success
+                .iter()
+                .map(|(labels, passed)| (labels, number(*passed))),
+        )?;
+        self.gauges_of(
+            (
+                "srsync_check_round_trip_seconds",
+                "How long the last answer took.",
+            ),
+            trips
+                .iter()
+                .map(|(labels, trip)| (labels, trip.as_secs_f64())),
+        )?;
+        self.gauges_of(
+            (
+                "srsync_check_last_run_timestamp_seconds",
+                "When it was asked last.",
+            ),
+            last.iter()
+                .map(|(labels, moment)| (labels, seconds(*moment))),
+        )
+    }
+
     fn switching(&mut self, running: &Running) -> fmt::Result {
         self.counter(
             (
@@ -350,10 +407,10 @@ impl Families<'_> {
         Ok(())
     }
 
-    fn gauges_of<'l, V: EncodeGaugeValue>(
+    fn gauges_of<'l, L: EncodeLabelSet + 'l, V: EncodeGaugeValue>(
         &mut self,
         (name, help): Name,
-        values: impl IntoIterator<Item = (&'l Vec<(&'static str, String)>, V)>,
+        values: impl IntoIterator<Item = (&'l L, V)>,
     ) -> fmt::Result {
         let mut family = self
             .0

@@ -166,6 +166,7 @@ fn every_report_is_valid_by_the_schema_of_reports() {
         ip("route add 198.18.7.0/24 nhid 7 proto 83");
         ip("route add 198.19.1.0/24 via 10.116.0.9 proto bgp");
         check(&format!("validate {path}"), 0);
+        check(&format!("check {path}"), 0);
         check(&format!("plan {path}"), 0);
         let applied = check(&format!("apply {path}"), 4);
         assert_eq!(applied["summary"]["states"]["Foreign"], 1);

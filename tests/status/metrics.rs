@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Daemon;
-use super::node::{gateway, published, with};
+use super::node::{at, check, gateway, published, with};
+use srsync::model::egress::CheckVerdict;
 use srsync::report::GatewayHealth;
 
 async fn scrape(daemon: &Daemon) -> String {
@@ -104,6 +105,9 @@ async fn the_numbers_are_those_of_the_daemon() {
         "srsync_gateway_round_trip_seconds_bucket{le=\"0.0005\",gateway=\"10.116.0.5\"} 1",
         "srsync_gateway_round_trip_seconds_bucket{le=\"+Inf\",gateway=\"10.116.0.5\"} 1",
         "srsync_gateway_round_trip_seconds_count{gateway=\"10.116.0.5\"} 1",
+        "srsync_check_success{check=\"far\",target=\"icmp 192.168.2.10\",expect=\"reachable\"} 1",
+        "srsync_check_round_trip_seconds{check=\"far\",target=\"icmp 192.168.2.10\",expect=\"reachable\"} 0.00042",
+        "srsync_check_last_run_timestamp_seconds{check=\"far\",target=\"icmp 192.168.2.10\",expect=\"reachable\"} 4102444800.5",
         "srsync_contested_routes 1",
         "srsync_source_valid{path=\"/etc/srsync/routes \\\"new\\\"\"} 1",
         "srsync_source_documents{path=\"/etc/srsync/routes \\\"new\\\"\"} 2",
@@ -148,4 +152,37 @@ async fn a_gateway_that_is_watched_twice_has_one_set_of_series() {
         let there: Vec<&str> = text.lines().filter(|l| l.starts_with(name)).collect();
         assert_eq!(there, [line.as_str()]);
     }
+}
+
+/// HTTP targets may differ in their host alone, which is not in their text.
+#[tokio::test]
+async fn targets_that_read_the_same_are_one_series_which_is_as_good_as_the_worst() {
+    let daemon = Daemon::start(with(&published(), |running| {
+        let mut other = check();
+        other.verdict = CheckVerdict::Unknown;
+        other.round_trip = None;
+        other.last_asked = Some(at(700));
+        running.checks.push(other);
+        let mut never = check();
+        never.check = "never-asked".to_owned();
+        never.verdict = CheckVerdict::Unknown;
+        never.last_asked = None;
+        running.checks.push(never);
+    }));
+    let text = scrape(&daemon).await;
+    let of = |name: &str| -> Vec<String> {
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}{{")));
+        series
+            .map(|line| line.rsplit(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(of("srsync_check_success"), ["0"]);
+    assert_eq!(of("srsync_check_round_trip_seconds"), ["0.00042"]);
+    assert_eq!(
+        of("srsync_check_last_run_timestamp_seconds"),
+        ["4102444800.5"]
+    );
+    assert!(!text.contains("never-asked"));
 }

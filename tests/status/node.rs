@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use srsync::model::egress::{CheckVerdict, Expectation};
 use srsync::model::probed::{Loss, Outcome};
 use srsync::model::{Labels, Names, Policy, Timestamp};
 use srsync::plan::{self, Inputs, ReasonCode};
 use srsync::report::{
-    Action, Condition, ContestedRoute, Counters, GatewayHealth, GatewayStatus, GatewayWill,
-    Happening, HappeningKind, Level, Pass, PassStatus, ProbeRecord, Published, Running,
-    SourceStatus, Trigger,
+    Action, CheckStatus, Condition, ContestedRoute, Counters, GatewayHealth, GatewayStatus,
+    GatewayWill, Happening, HappeningKind, Level, Pass, PassStatus, ProbeRecord, Published,
+    Running, SourceStatus, Trigger,
 };
 use srsync::snapshot::Snapshot;
 use srsync::source::{PathArg, load};
@@ -127,6 +128,7 @@ fn running() -> Running {
             gateway("10.116.0.5", None),
             gateway("10.116.0.6", Some("eth1")),
         ],
+        checks: vec![check()],
         isolated: false,
         last_switch: Some(at(800)),
         contested_routes: 1,
@@ -167,6 +169,23 @@ pub fn gateway(address: &str, interface: Option<&str>) -> GatewayStatus {
         will: GatewayWill::Auto,
         by_hand: None,
         documents: vec!["egress".to_owned()],
+    }
+}
+
+/// A check that has passed.
+pub fn check() -> CheckStatus {
+    CheckStatus {
+        check: "far".to_owned(),
+        file: "/etc/srsync/routes/checks.yaml".to_owned(),
+        line: 7,
+        place: "checks.yaml:7".to_owned(),
+        target: "icmp 192.168.2.10".to_owned(),
+        expect: Expectation::Reachable,
+        verdict: CheckVerdict::Passed,
+        message: "answered in 0.42 ms".to_owned(),
+        round_trip: Some(Duration::from_micros(420)),
+        since: Some(at(100)),
+        last_asked: Some(at(500)),
     }
 }
 

@@ -35,6 +35,18 @@ pub struct ConnectivityCheck {
     pub attempts: u32,
 }
 
+impl ConnectivityCheck {
+    /// Every target of these checks, with its check.
+    pub fn targets_of(checks: &[Self]) -> impl Iterator<Item = (&Self, &CheckTarget)> {
+        let targets = |check| Self::own_targets(check);
+        checks.iter().flat_map(targets)
+    }
+
+    fn own_targets(&self) -> impl Iterator<Item = (&Self, &CheckTarget)> {
+        self.targets.iter().map(move |target| (self, target))
+    }
+}
+
 /// One target of a check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckTarget {
@@ -60,7 +72,8 @@ impl fmt::Display for CheckTarget {
 }
 
 /// What a check takes for right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Expectation {
     /// That there is an answer.
     Reachable,

@@ -1,0 +1,70 @@
+//! `srsync check`: asks once what the checks of the documents ask, and says what came of it.
+
+use anyhow::Result;
+
+use super::client::block_on;
+use super::session::Session;
+use super::{Exit, documents};
+use crate::cli::{Global, Paths};
+use crate::model::ConnectivityCheck;
+use crate::plan::{Choice, Inputs, choose};
+use crate::probe::ask::{self, Inquiry};
+use crate::report::{CheckReport, CheckStatus};
+
+pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
+    let session = Session::start(global)?;
+    let loaded = documents::load(&session, paths)?;
+    let steering = documents::steering(&loaded);
+    let inputs = session.inputs(&loaded, &steering);
+    let mut checks = Checks::of(&inputs, &loaded.checks);
+    checks.ask(|_| true)?;
+    let report = CheckReport::new(session.node(), documents::now(), &checks.statuses);
+    session.form.checks(&report)?;
+    Ok(match report.as_expected {
+        true => Exit::Done,
+        false => Exit::Incomplete,
+    })
+}
+
+/// The checks of the documents, as far as they are asked by a command.
+pub(super) struct Checks<'a> {
+    /// The checks of each target of `statuses`.
+    checks: Vec<&'a ConnectivityCheck>,
+    /// What is asked for each; nothing where it is not sure to be for this node.
+    inquiries: Vec<Option<Inquiry>>,
+    /// How each target is.
+    pub(super) statuses: Vec<CheckStatus>,
+}
+
+impl<'a> Checks<'a> {
+    /// None is asked yet.
+    pub(super) fn of(inputs: &Inputs<'_>, checks: &'a [ConnectivityCheck]) -> Self {
+        let targets = || ConnectivityCheck::targets_of(checks);
+        let is_ours = |check: &ConnectivityCheck| choose(inputs, &check.selector) == Choice::Yes;
+        Self {
+            checks: targets().map(|(check, _)| check).collect(),
+            inquiries: targets()
+                .map(|(check, target)| is_ours(check).then(|| Inquiry::of(check, target)))
+                .collect(),
+            statuses: CheckStatus::of_all(inputs, checks),
+        }
+    }
+
+    /// Asks those of them, side by side, that `wanted` says by their place.
+    pub(super) fn ask(&mut self, wanted: impl Fn(usize) -> bool) -> Result<()> {
+        let mut places = Vec::new();
+        let mut inquiries = Vec::new();
+        for (place, inquiry) in self.inquiries.iter().enumerate() {
+            if let Some(inquiry) = inquiry.as_ref().filter(|_| wanted(place)) {
+                places.push(place);
+                inquiries.push(inquiry.clone());
+            }
+        }
+        let answers = block_on(async { Ok(ask::once(&inquiries).await) })?;
+        let now = documents::now();
+        for (place, answer) in places.into_iter().zip(&answers) {
+            self.statuses[place].asked(self.checks[place], answer, now);
+        }
+        Ok(())
+    }
+}
