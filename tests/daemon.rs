@@ -22,6 +22,7 @@ mod daemon {
     mod directory;
     mod drained;
     mod drift;
+    mod egress;
     mod failover;
     mod files;
     mod flood;

@@ -46,7 +46,7 @@ use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Settings;
-use crate::kernel::{KernelError, KernelEvent};
+use crate::kernel::{KernelError, KernelEvent, NatEvent};
 use crate::model::{Names, Timestamp};
 use crate::probe::Probed;
 use crate::probe::ask::Asked;
@@ -108,6 +108,10 @@ pub enum DaemonError {
 enum Event {
     /// The kernel told something.
     Kernel(Vec<KernelEvent>),
+    /// Something happened to our nftables table.
+    Nat(Vec<NatEvent>),
+    /// Our nftables table cannot be heard any more.
+    NatDeaf,
     /// The kernel cannot be heard any more.
     Deaf(KernelError),
     /// Something moved near a source.

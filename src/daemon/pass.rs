@@ -60,6 +60,7 @@ impl Daemon {
     }
 
     fn synchronise(&mut self, now: Instant) -> Result<Pass, SyncError> {
+        self.listen_to_nat();
         let observed = sync::observe(&mut self.kernel, &self.wanted.inputs());
         let observed = observed.map_err(SyncError::Before)?;
         // Reading a large table takes a while, in which a gateway may have died.
@@ -106,7 +107,7 @@ impl Daemon {
             before.report(None, |before| {
                 let before = known.then_some(before);
                 let changes = now.changes_since(before);
-                let things = ThingsTold::of(now, &now.things_changed_since(before));
+                let things = ThingsTold::of(now, &now.things_changed_since(before), &self.things);
                 (Told::of(now, &changes, &self.culprits), things)
             })
         });
@@ -116,13 +117,14 @@ impl Daemon {
             ..published
         });
         self.culprits.forget();
+        self.things.forget_culprits();
         let changed = told.changed() + self.tell_things(things);
         self.tell_changes(told);
         self.tell_removals(&before.pass.plan.removals);
         let now = Instant::now();
         let next = [
             self.contest.next(now),
-            self.things.next(now),
+            self.things.contest.next(now),
             self.gateways.next(),
         ];
         next.into_iter()
@@ -237,12 +239,12 @@ impl Daemon {
         let now = time();
         let routes = self.contest.contested();
         let routes = routes.map(|(key, undone)| shown(self.slot(key), undone, now));
-        let things = self.things.contested();
+        let things = self.things.contest.contested();
         let things = things.map(|(thing, undone)| shown(thing.to_string(), undone, now));
         let contested: Vec<ContestedRoute> = routes.take(SHOWN).chain(things).collect();
         self.running.contested = contested;
         self.running.contested_routes =
-            self.contest.contested().count() + self.things.contested().count();
+            self.contest.contested().count() + self.things.contest.contested().count();
         let inputs = self.wanted.inputs();
         let moment = (now, Instant::now());
         self.running.gateways = self.gateways.status(&inputs, &self.published, moment);
@@ -285,7 +287,14 @@ impl Daemon {
 
     /// `1004 routes in place, 2 Pending`.
     pub(super) fn summary(&self) -> String {
-        summary(&self.published.report(None, |report| report.summary()))
+        let both = self
+            .published
+            .report(None, |report| (report.summary(), report.egress_summary()));
+        let (routes, others) = (summary("route", &both.0), &both.1);
+        match *others == Summary::default() {
+            true => routes,
+            false => format!("{routes}; {}", summary("other thing", others)),
+        }
     }
 }
 
@@ -376,8 +385,8 @@ fn next_attempt(undone: &Undone, now: Timestamp) -> Option<Timestamp> {
     Some(Timestamp::from_millis(now.millis().saturating_add(wait)))
 }
 
-fn summary(summary: &Summary) -> String {
-    let installed = plural(summary.in_state(State::Installed), "route");
+fn summary(what: &str, summary: &Summary) -> String {
+    let installed = plural(summary.in_state(State::Installed), what);
     let mut parts = vec![format!("{installed} in place")];
     for state in State::ALL.into_iter().skip(1) {
         match summary.in_state(state) {

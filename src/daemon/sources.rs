@@ -121,7 +121,11 @@ impl Daemon {
             let message = "all sources can be read and are valid again";
             news.push(News::new(HappeningKind::SourceValid, Level::Info, message));
         }
-        if before.documents != snapshot.documents {
+        let others = |snapshot: &Snapshot| snapshot.egress.len() + snapshot.checks.len();
+        let is_new = before.documents != snapshot.documents
+            || before.egress != snapshot.egress
+            || before.checks != snapshot.checks;
+        if is_new {
             let destinations = snapshot
                 .documents
                 .iter()
@@ -129,7 +133,7 @@ impl Daemon {
                 .sum();
             let message = format!(
                 "sources changed: {} with {} in force",
-                plural(snapshot.documents.len(), "document"),
+                plural(snapshot.documents.len() + others(snapshot), "document"),
                 plural(destinations, "destination"),
             );
             news.push(News::new(

@@ -22,10 +22,10 @@ use super::schedule::Schedule;
 use super::service::Service;
 use super::store::Store;
 use super::switch::Groups;
+use super::things::Things;
 use super::{DaemonError, Event, Reload, Setup, threads, time};
 use crate::config::Settings;
 use crate::kernel::{Events, Kernel, KernelEvent, RouteEvent};
-use crate::model::egress::Thing;
 use crate::model::{Names, RouteKey, Steering};
 use crate::plan::{self, Inputs};
 use crate::report::{Counters, HappeningKind, Level, Published, Running, Trigger};
@@ -46,7 +46,7 @@ pub(super) struct Daemon {
     pub(super) kernel: Kernel,
     pub(super) schedule: Schedule,
     pub(super) contest: Contest,
-    pub(super) things: Contest<Thing>,
+    pub(super) things: Things,
     pub(super) gateways: Gateways,
     pub(super) connectivity: Connectivity,
     pub(super) groups: Groups,
@@ -233,7 +233,7 @@ impl Daemon {
             kernel,
             schedule,
             contest: Contest::default(),
-            things: Contest::default(),
+            things: Things::default(),
             gateways: Gateways::new(probes, withdrawn),
             connectivity: Connectivity::new(inquiries),
             groups: Groups::default(),
@@ -311,6 +311,8 @@ impl Daemon {
         let now = Instant::now();
         match event {
             Event::Kernel(events) => events.iter().for_each(|event| self.hear(event, now)),
+            Event::Nat(events) => self.hear_nat(&events, now),
+            Event::NatDeaf => self.things.nat_is_heard = false,
             Event::Deaf(error) => {
                 self.deaf = true;
                 let message = format!("cannot hear the kernel, trying again: {error}");

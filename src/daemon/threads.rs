@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{DaemonError, Event};
-use crate::kernel::Events;
+use crate::kernel::{Events, NatEvents};
 use crate::probe::ask::{self, Inquiry};
 use crate::probe::{self, Target};
 use crate::status::{self, Feed, Listeners};
@@ -44,6 +44,26 @@ pub(super) struct Questions {
     pub(super) probes: watch::Receiver<BTreeSet<Target>>,
     /// For connectivity checks.
     pub(super) inquiries: watch::Receiver<BTreeSet<Inquiry>>,
+}
+
+/// Hands on what others do to our nftables table.
+pub(super) fn hear_nat(
+    mut events: NatEvents,
+    sender: SyncSender<Event>,
+) -> Result<(), DaemonError> {
+    let listen = move || {
+        loop {
+            let (event, deaf) = match events.wait() {
+                Ok(events) if events.is_empty() => continue,
+                Ok(events) => (Event::Nat(events), false),
+                Err(_) => (Event::NatDeaf, true),
+            };
+            if sender.send(event).is_err() || deaf {
+                return;
+            }
+        }
+    };
+    spawn("nftables-events", listen)
 }
 
 /// Serves sockets, hears signals, probes gateways and asks for connectivity checks, on a thread of its own: a pass of a second does

@@ -161,8 +161,8 @@ pub struct ThingChanged<'a> {
 }
 
 impl ThingChanged<'_> {
-    /// As one sentence.
-    pub fn sentence(&self) -> String {
+    /// As one sentence. `by` is who undid it, where that is known.
+    pub fn sentence(&self, by: Option<&str>) -> String {
         let thing = &self.view.row.thing;
         let aside = self.view.aside();
         let aside = aside.map_or_else(String::new, |aside| format!(" ({aside})"));
@@ -171,7 +171,8 @@ impl ThingChanged<'_> {
             HappeningKind::EgressReplaced => format!("changed {thing}{aside}"),
             HappeningKind::EgressRemoved => format!("removed {thing}{aside}"),
             HappeningKind::EgressRestored => {
-                format!("restored {thing}: somebody had undone it{aside}")
+                let by = by.unwrap_or("somebody");
+                format!("restored {thing}: {by} had undone it{aside}")
             }
             _ => {
                 let state = self.view.state.map_or("gone", State::name);

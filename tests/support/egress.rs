@@ -8,6 +8,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -234,8 +235,11 @@ fn ping(to: IpAddr) -> bool {
     };
     let socket = Socket::new(domain, Type::RAW, Some(protocol)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    // Type, code, checksum (for ICMPv6 the kernel makes it), identifier, sequence number.
-    let mut echo = [request, 0, 0, 0, 0x53, 0x52, 0, 1];
+    // Type, code, checksum (for ICMPv6 the kernel makes it), identifier, sequence number. Another identifier each time:
+    // what belongs to a flow that is known already is translated as before.
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let mut echo = [request, 0, 0, 0, high, low, 0, 1];
     let sum = echo
         .chunks(2)
         .map(|two| u32::from(two[0]) << 8 | u32::from(two[1]));
