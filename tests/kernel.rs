@@ -31,4 +31,5 @@ mod kernel {
     mod sysctl;
     mod topology;
     mod traffic;
+    mod way;
 }

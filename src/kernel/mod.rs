@@ -8,8 +8,9 @@
 //!
 //! - `wire`, `socket`: framing, and request and reply; they know no routes.
 //! - `route`, `nexthop`, `rule`: messages about routes, nexthop objects and policy rules, to and from the model.
-//! - `observe`, `apply`: the two things this module is for.
+//! - `observe`, `apply`: the two things this module is for. `way`: the kernel's answer about one packet.
 //! - `nat`: our table of nftables ([`Kernel::nat`], [`Kernel::set_nat`]), in the same way on a socket of its own.
+//! - `settings`: [`Kernel::sysctls`] and their memory.
 //! - [`Events`]: what the kernel tells without being asked, on a socket of its own.
 //! - [`Neighbours`]: who answers on a link, for health checks; on a socket of its own as well.
 //! - [`SysctlTree`], [`SysctlMemory`]: settings below `/proc/sys/net`, and what they were before us.
@@ -32,6 +33,7 @@ mod settings;
 mod socket;
 mod sysctl;
 mod sysctl_memory;
+mod way;
 mod wire;
 
 use crate::model::egress::FibRule;
@@ -46,6 +48,7 @@ pub use observe::{Interest, NextHops, Tables, tells_of_routes_by_nexthops};
 use settings::Settings;
 pub use sysctl::{SysctlError, SysctlTree};
 pub use sysctl_memory::SysctlMemory;
+pub use way::{Taken, Way};
 pub use wire::Malformed;
 
 /// The kernel of one network namespace, by way of one rtnetlink socket, and one to nfnetlink where it is needed.

@@ -461,7 +461,7 @@ fn type_number(kind: RouteType) -> u8 {
     }
 }
 
-fn type_of(number: u8) -> RouteType {
+pub(super) fn type_of(number: u8) -> RouteType {
     match number {
         libc::RTN_UNICAST => RouteType::Unicast,
         libc::RTN_BLACKHOLE => RouteType::Blackhole,

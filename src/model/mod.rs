@@ -16,6 +16,7 @@ pub mod names;
 pub mod nexthop;
 pub mod node;
 pub mod numbers;
+pub mod packet;
 pub mod policy;
 pub mod prefix;
 pub mod prefix_set;
@@ -40,6 +41,7 @@ pub use numbers::{
     AdvMss, Centiseconds, IfIndex, InterfaceName, Metric, Mtu, NextHopId, Protocol, Scope, TableId,
     Tos, Weight,
 };
+pub use packet::Packet;
 pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use prefix::{Family, Prefix, PrefixError};
 pub use prefix_set::PrefixSet;

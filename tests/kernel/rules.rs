@@ -257,7 +257,7 @@ fn foreign_rules_are_read_with_what_they_have_beyond_ours() {
             "from all sport 53",
         ];
         let extra = [
-            "uidrange 0-1000",
+            "uidrange 0-0",
             "tos 0x10",
             "suppress_ifgroup 3",
             "tun_id 5",
