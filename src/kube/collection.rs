@@ -5,6 +5,15 @@ use std::fmt;
 use super::trouble::Purpose;
 use crate::model::{Dialect, KubeSource};
 
+/// The kinds of our own group besides routes, which a cluster may lack: their CRDs came one after the other.
+const NATIVE: [(&str, &str); 5] = [
+    ("gatewayoverrides", "GatewayOverride"),
+    ("forwardings", "Forwarding"),
+    ("masquerades", "Masquerade"),
+    ("routingrules", "RoutingRule"),
+    ("connectivitychecks", "ConnectivityCheck"),
+];
+
 /// All objects of one kind and group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Collection {
@@ -29,14 +38,15 @@ impl Collection {
             kind: "StaticRoute",
             named,
         });
-        let native = groups.contains(&Dialect::Native);
-        let overrides = native.then_some(Self {
+        let has_native = groups.contains(&Dialect::Native);
+        let others = NATIVE.iter().filter(|_| has_native);
+        let others = others.map(|(plural, kind)| Self {
             dialect: Dialect::Native,
-            plural: "gatewayoverrides",
-            kind: "GatewayOverride",
+            plural,
+            kind,
             named: false,
         });
-        routes.chain(overrides).collect()
+        routes.chain(others).collect()
     }
 
     /// Where the API has it.

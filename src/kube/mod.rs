@@ -23,7 +23,10 @@ mod pace;
 mod trouble;
 mod yaml;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use kube::Client;
 use tokio::sync::watch;
@@ -103,10 +106,7 @@ where
             mirror::keep(who, Link::new(&connect), &desk, published).await;
         }
     };
-    let follow = async |index: usize| {
-        let Some(collection) = task.objects.get(index).copied() else {
-            return;
-        };
+    let follow = async |collection: Collection| {
         let going = Going::of(collection, &task.node);
         let follow = objects::follow(collection, Link::new(&connect), &desk, going.as_ref());
         let release = async {
@@ -116,7 +116,19 @@ where
         };
         tokio::join!(follow, release);
     };
-    // There are no more collections than that.
-    let objects = async { tokio::join!(follow(0), follow(1), follow(2), follow(3)) };
+    let objects = all(task.objects.iter().map(|collection| follow(*collection)));
     tokio::join!(labels, keep, objects, desk.say_what_is_over());
+}
+
+/// All of these at once, on this thread.
+async fn all<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
+    let mut running: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
+    let ended = poll_fn(|context| {
+        running.retain_mut(|one| one.as_mut().poll(context).is_pending());
+        match running.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    });
+    ended.await;
 }

@@ -207,11 +207,10 @@ async fn a_file_means_what_its_object_meant() {
         .map(|(_, object)| object)
         .collect();
     api.json(200, json!({"metadata": {}, "items": native}));
-    for _ in 0..2 {
+    let collections = Collection::of(&KubeSource::Present);
+    for _ in 1..collections.len() {
         api.json(404, status(404, "404 page not found"));
     }
-    api.json(404, status(404, "404 page not found"));
-    let collections = Collection::of(&KubeSource::Present);
     let found = kube::fetch(&collections, || api.connect()).await.unwrap();
     assert_eq!(found.objects.len(), 2);
     for (collection, _, object) in &found.objects {

@@ -14,6 +14,13 @@ const NATIVE: &str = "/apis/srsync.dev/v1alpha1/staticroutes";
 const IBM: &str = "/apis/static-route.ibm.com/v1/staticroutes";
 const DIGITALOCEAN: &str = "/apis/networking.digitalocean.com/v1/staticroutes";
 const OVERRIDES: &str = "/apis/srsync.dev/v1alpha1/gatewayoverrides";
+const MASQUERADES: &str = "/apis/srsync.dev/v1alpha1/masquerades";
+/// The other kinds of the group.
+const OTHERS: [&str; 3] = [
+    "/apis/srsync.dev/v1alpha1/forwardings",
+    "/apis/srsync.dev/v1alpha1/routingrules",
+    "/apis/srsync.dev/v1alpha1/connectivitychecks",
+];
 
 /// A node with an API server beside it that has every collection, all of them empty.
 fn on_a_node(test: impl FnOnce(&Srsync<'_>, &mut Server) + Send) {
@@ -22,7 +29,8 @@ fn on_a_node(test: impl FnOnce(&Srsync<'_>, &mut Server) + Send) {
         east_and_west();
         wait_for_links();
         let mut server = Server::start(json!({}));
-        for path in [NATIVE, IBM, DIGITALOCEAN, OVERRIDES] {
+        let paths = [NATIVE, IBM, DIGITALOCEAN, OVERRIDES, MASQUERADES];
+        for path in paths.into_iter().chain(OTHERS) {
             server.has(path);
         }
         let srsync = Srsync::here().with_variable("KUBECONFIG", server.kubeconfig());
@@ -158,7 +166,9 @@ fn without_its_api_a_daemon_keeps_the_last_objects_and_after_a_restart_every_rou
         assert_eq!(ours(), before);
         let source = wait_for_source(&daemon, "Unreadable");
         let message = source["message"].as_str().unwrap();
-        let why = "the Kubernetes API has not listed gatewayoverrides.srsync.dev, staticroutes.srsync.dev yet";
+        let why = "the Kubernetes API has not listed connectivitychecks.srsync.dev, forwardings.srsync.dev, \
+                   gatewayoverrides.srsync.dev, masquerades.srsync.dev, routingrules.srsync.dev, \
+                   staticroutes.srsync.dev yet";
         assert!(message.starts_with(why), "{message}");
         daemon.eventually("the trouble is known again", |status| {
             status["daemon"]["kubernetes"]["connected"] == false
@@ -234,6 +244,33 @@ fn a_gateway_override_of_the_cluster_is_one_like_any_other() {
         goes("10.0.2.2");
         server.delete(OVERRIDES, "maintenance");
         goes("10.0.1.2");
+    });
+}
+
+#[test]
+fn objects_of_every_kind_are_read() {
+    on_a_node(|srsync, server| {
+        let daemon = Daemon::on(srsync, &[], "--kube-source=srsync.dev");
+        wait_for_source(&daemon, "Valid");
+        for (kind, path) in ["Forwarding", "RoutingRule", "ConnectivityCheck"]
+            .into_iter()
+            .zip(OTHERS)
+            .chain([("Masquerade", MASQUERADES)])
+        {
+            let object = json!({
+                "apiVersion": "srsync.dev/v1alpha1", "kind": kind, "metadata": {"name": "pods"},
+                "spec": {"gateway": "10.0.1.2"},
+            });
+            server.put(path, object);
+            wait_for_source(&daemon, "Invalid");
+            let said = daemon.messages("sourceInvalid").join("\n");
+            let plural = path.rsplit('/').next().unwrap();
+            let begins = format!("kube:{plural}.srsync.dev/pods:");
+            assert!(said.contains(&begins), "{said}");
+            assert!(said.contains("unknown field `gateway`"), "{said}");
+            server.delete(path, "pods");
+            wait_for_source(&daemon, "Valid");
+        }
     });
 }
 
