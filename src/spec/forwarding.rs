@@ -6,6 +6,7 @@ use super::fields::{At, Fields, Item};
 use super::findings::Findings;
 use super::lists::report_twice;
 use super::values::{boolean, interface, keyword};
+use super::yaml::Value;
 use crate::model::InterfaceName;
 use crate::model::egress::{Forwarding, InterfaceForwarding, RpFilter};
 
@@ -72,8 +73,7 @@ impl Entry {
         let wanted = "the interface that this is about";
         let name = fields.require("name", wanted, findings, one_interface);
         let [ipv4, ipv6] = ["ipv4", "ipv6"].map(|name| fields.read(name, findings, boolean));
-        let words = RpFilter::ALL.map(|filter| (filter.name(), filter));
-        let rp_filter = fields.read("rpFilter", findings, |item| keyword(item, &words));
+        let rp_filter = fields.read("rpFilter", findings, rp_filter);
         let entry = Self {
             name: name?,
             ipv4,
@@ -111,6 +111,15 @@ fn one_interface(item: &Item<'_, '_>) -> Result<InterfaceName, Problem> {
     let message = format!("`{name}` is not an interface, but a folder of the kernel's settings");
     let help = "what holds for all interfaces is said by `ipv4` and `ipv6` of `spec`; `rpFilter` is said of each";
     Err(Problem::new(message, "no interface can have this name").help(help))
+}
+
+/// One of the words. To YAML 1.1, which kubectl and Helm read, a bare `off` is false.
+fn rp_filter(item: &Item<'_, '_>) -> Result<RpFilter, Problem> {
+    let words = RpFilter::ALL.map(|filter| (filter.name(), filter));
+    let is_false = matches!(item.node.value, Value::Bool(false));
+    let help =
+        "a program that reads a bare `off` as false may have written this; quote it: \"off\"";
+    keyword(item, &words).map_err(|problem| problem.maybe_help(is_false.then(|| help.to_owned())))
 }
 
 /// `ip6_forward` (net/ipv6/ip6_output.c) asks `conf.all` alone.

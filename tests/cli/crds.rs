@@ -6,16 +6,29 @@
 //! Texts of `status` that may be empty are `nullable`: server-side apply of Kubernetes 1.20 takes an empty
 //! one for null when it is written, and refuses it otherwise.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::{project, srsync};
+use super::{Folder, project, srsync};
 
 const FILE: &str = "packaging/kubernetes/crds/crds.yaml";
 /// Helm takes nothing from outside of a chart.
 const COPY: &str = "packaging/helm/srsync/crds/crds.yaml";
 const HEADER: &str = "# The kinds of srsync.dev: `srsync schema --crd | kubectl apply -f -`\n";
-/// Where the kinds' `spec` are described: the schema's definition, and where it is in the CRD.
-const SPECS: [&str; 2] = ["nativeSpec", "gatewayOverrideSpec"];
+/// The kinds, and where their `spec` are described: the schema's definition, and where it is in the CRD.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("StaticRoute", "staticroutes", "nativeSpec"),
+    ("GatewayOverride", "gatewayoverrides", "gatewayOverrideSpec"),
+    ("Forwarding", "forwardings", "forwardingSpec"),
+    ("Masquerade", "masquerades", "masqueradeSpec"),
+    ("RoutingRule", "routingrules", "routingRuleSpec"),
+    (
+        "ConnectivityCheck",
+        "connectivitychecks",
+        "connectivityCheckSpec",
+    ),
+];
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 
 /// Of editors and JSON Schema alone. A default in a CRD would be written into every object, also
@@ -40,7 +53,7 @@ fn the_crds_are_those_of_the_documents_schema() {
     let path = project().join(FILE);
     let found = crds(&std::fs::read_to_string(&path).unwrap());
     let mut wanted = found.clone();
-    for (crd, name) in wanted.iter_mut().zip(SPECS) {
+    for (crd, (_, _, name)) in wanted.iter_mut().zip(KINDS) {
         *crd.pointer_mut(SPEC).expect("a place for the spec") = structural(&defs[name], defs);
     }
     if std::env::var_os("SRSYNC_BLESS").is_some() {
@@ -68,14 +81,21 @@ fn schema_crd_prints_them() {
         copy == text,
         "{COPY} is not {FILE}; SRSYNC_BLESS=1 writes both"
     );
-    let names: Vec<Value> = crds(&text)
-        .iter()
-        .map(|crd| crd["metadata"]["name"].clone())
-        .collect();
-    assert_eq!(
-        names,
-        ["staticroutes.srsync.dev", "gatewayoverrides.srsync.dev"]
-    );
+    let crds = crds(&text);
+    assert_eq!(crds.len(), KINDS.len());
+    for (crd, (kind, plural, _)) in crds.iter().zip(KINDS) {
+        assert_eq!(crd["metadata"]["name"], format!("{plural}.srsync.dev"));
+        let names = &crd["spec"]["names"];
+        assert_eq!(names["kind"], kind);
+        assert_eq!(names["plural"], plural);
+        assert_eq!(names["singular"], kind.to_lowercase());
+        assert_eq!(names["listKind"], format!("{kind}List"));
+        assert_eq!(crd["spec"]["scope"], "Cluster");
+        // What is decided about a gateway is not the state of anything.
+        let version = &crd["spec"]["versions"][0];
+        let has_status = version["subresources"]["status"].is_object();
+        assert_eq!(has_status, kind != "GatewayOverride", "{kind}");
+    }
     assert!(
         srsync(&["schema", "--crd", "report"])
             .exits(2)
@@ -109,11 +129,7 @@ fn every_native_document_that_is_valid_is_valid_as_an_object() {
         for path in files(&project().join(folder)) {
             let text = std::fs::read_to_string(&path).unwrap();
             for document in native(&text) {
-                let [routes, overrides] = &validators;
-                let validator = match document["kind"] == "StaticRoute" {
-                    true => routes,
-                    false => overrides,
-                };
+                let validator = &validators[document["kind"].as_str().unwrap()];
                 let errors: Vec<String> = validator
                     .iter_errors(&document["spec"])
                     .map(|error| format!("{error} at {}", error.instance_path()))
@@ -123,49 +139,111 @@ fn every_native_document_that_is_valid_is_valid_as_an_object() {
             }
         }
     }
-    assert!(seen >= 40, "{seen} documents");
+    assert!(seen >= 70, "{seen} documents");
 }
 
 #[test]
 fn an_object_that_no_document_may_be_is_refused() {
-    let [routes, overrides] = validators();
-    for wrong in [
-        "{}",
-        "{destinations: [], gateway: 10.0.0.1}",
-        "{destinations: [192.0.2.0/42], gateway: 10.0.0.1}",
-        "{destinations: [192.0.2.0/24]}",
-        "{destinations: [192.0.2.0/24], type: unicast}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, gateways: [{address: 10.0.0.2}]}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, type: blackhole}",
-        "{destinations: [192.0.2.0/24], gatewayLookup: 10.0.0.1, interface: eth1}",
-        "{destinations: [192.0.2.0/24], interface: wg0, mode: ecmp}",
-        "{destinations: [192.0.2.0/24], interface: ..}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, healthCheck: {interval: 1s}}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, healthCheck: {icmp: {}, arp: {}}}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, metric: -1}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, table: \"100\"}",
-        "{destinationsFrom: [{file: ../ranges.txt}], gateway: 10.0.0.1}",
-        "{destinationsFrom: [{file: /etc/ranges.txt}], gateway: 10.0.0.1}",
-        "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, nodeSelector: {matchExpressions: [{key: a, operator: In}]}}",
-    ] {
-        let spec: Value = serde_yaml::from_str(wrong).unwrap();
-        assert!(!routes.is_valid(&spec), "{wrong}");
-    }
-    for wrong in ["{gateway: 10.0.0.1}", "{gateway: 10.0.0.1, state: Down}"] {
-        let spec: Value = serde_yaml::from_str(wrong).unwrap();
-        assert!(!overrides.is_valid(&spec), "{wrong}");
+    let wrong = [
+        ("StaticRoute", ROUTES),
+        ("GatewayOverride", OVERRIDES),
+        ("Forwarding", FORWARDING),
+        ("Masquerade", MASQUERADE),
+        ("RoutingRule", RULES),
+        ("ConnectivityCheck", CHECKS),
+    ];
+    let validators = validators();
+    for (kind, specs) in wrong {
+        for spec in specs {
+            let value: Value = serde_yaml::from_str(spec).unwrap();
+            assert!(!validators[kind].is_valid(&value), "{kind}: {spec}");
+            // The parser says why.
+            let text = format!(
+                "apiVersion: srsync.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n"
+            );
+            let folder = Folder::new(&[("a.yaml", &text)]);
+            srsync(&["validate", folder.path()]).exits(1);
+        }
     }
 }
 
+const ROUTES: &[&str] = &[
+    "{}",
+    "{destinations: [], gateway: 10.0.0.1}",
+    "{destinations: [192.0.2.0/42], gateway: 10.0.0.1}",
+    "{destinations: [192.0.2.0/24]}",
+    "{destinations: [192.0.2.0/24], type: unicast}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, gateways: [{address: 10.0.0.2}]}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, type: blackhole}",
+    "{destinations: [192.0.2.0/24], gatewayLookup: 10.0.0.1, interface: eth1}",
+    "{destinations: [192.0.2.0/24], interface: wg0, mode: ecmp}",
+    "{destinations: [192.0.2.0/24], interface: ..}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, healthCheck: {interval: 1s}}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, healthCheck: {icmp: {}, arp: {}}}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, metric: -1}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, table: \"100\"}",
+    "{destinationsFrom: [{file: ../ranges.txt}], gateway: 10.0.0.1}",
+    "{destinationsFrom: [{file: /etc/ranges.txt}], gateway: 10.0.0.1}",
+    "{destinations: [192.0.2.0/24], gateway: 10.0.0.1, nodeSelector: {matchExpressions: [{key: a, operator: In}]}}",
+];
+
+const OVERRIDES: &[&str] = &["{gateway: 10.0.0.1}", "{gateway: 10.0.0.1, state: Down}"];
+
+const FORWARDING: &[&str] = &[
+    "{}",
+    "{interfaces: []}",
+    "{interfaces: [{name: eth0}]}",
+    "{interfaces: [{ipv4: true}]}",
+    "{interfaces: [{name: all, ipv4: true}]}",
+    "{interfaces: [{name: eth0, rpFilter: false}]}",
+    "{ipv4: 1}",
+];
+
+const MASQUERADE: &[&str] = &[
+    "{}",
+    "{sources: []}",
+    "{sources: [pods]}",
+    "{sources: [10.42.0.0/16], destinations: []}",
+    "{sources: [10.42.0.0/16], outInterfaces: []}",
+    "{sources: [10.42.0.0/16], snatTo: 192.0.2.0/24}",
+];
+
+const RULES: &[&str] = &[
+    "{}",
+    "{priority: 0}",
+    "{priority: 1, family: inet}",
+    "{priority: 1, fwmark: 0x1/}",
+    "{priority: 1, ipProto: gre}",
+    "{priority: 1, ipProto: 256}",
+    "{priority: 1, dport: 443}",
+    "{priority: 1, ipProto: tcp, dport: https}",
+    "{priority: 1, action: drop}",
+    "{priority: 1, action: blackhole, table: 100}",
+    "{priority: 1, action: prohibit, suppressPrefixLength: 0}",
+    "{priority: 1, suppressPrefixLength: 129}",
+];
+
+const CHECKS: &[&str] = &[
+    "{}",
+    "{targets: []}",
+    "{targets: [db.example.com]}",
+    "{targets: [192.0.2.1], expect: maybe}",
+    "{targets: [192.0.2.1], interval: 30}",
+    "{targets: [192.0.2.1], attempts: 11}",
+];
+
 /// Of `spec` of each kind.
-fn validators() -> [jsonschema::Validator; 2] {
+fn validators() -> BTreeMap<&'static str, jsonschema::Validator> {
     let text = std::fs::read_to_string(project().join(FILE)).unwrap();
-    let crds: [Value; 2] = crds(&text).try_into().expect("two kinds");
-    crds.map(|crd| {
+    let crds = crds(&text);
+    assert_eq!(crds.len(), KINDS.len());
+    let crds = crds.into_iter().zip(KINDS);
+    let validators = crds.map(|(crd, (kind, _, _))| {
         let mut spec = crd.pointer(SPEC).unwrap().clone();
         say_null(&mut spec);
-        jsonschema::validator_for(&spec).unwrap()
-    })
+        (kind, jsonschema::validator_for(&spec).unwrap())
+    });
+    validators.collect()
 }
 
 /// `nullable` in the words of JSON Schema.
@@ -247,8 +325,12 @@ fn structural(schema: &Value, defs: &Value) -> Value {
             _ => drop(out.insert(key.clone(), value.clone())),
         }
     }
-    if out.contains_key("x-kubernetes-preserve-unknown-fields") {
-        out.remove("items");
+    // Of one of several types nothing can be said that is only about another.
+    let is_mixed = out.contains_key("x-kubernetes-preserve-unknown-fields");
+    if is_mixed {
+        for of_one_type in ["items", "properties", "required"] {
+            out.remove(of_one_type);
+        }
     }
     if let (Some(default), Some(Value::String(text))) =
         (schema.get("default"), out.get_mut("description"))
@@ -262,7 +344,7 @@ fn structural(schema: &Value, defs: &Value) -> Value {
     let conditions = condition(&Value::Object(
         schema
             .iter()
-            .filter(|(key, _)| CONDITIONS.contains(&key.as_str()))
+            .filter(|(key, _)| CONDITIONS.contains(&key.as_str()) && !is_mixed)
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
     ));
@@ -290,7 +372,7 @@ fn add_type(of: &Value, out: &mut Map<String, Value>) {
         }
         // No word for it: whatever is written arrives, and srsync judges it. There is one for numbers and
         // texts, but see `kubernetes_1_20_understands_them`.
-        ["integer" | "array", "string"] => {
+        ["integer" | "array" | "object", "string"] => {
             let preserve = "x-kubernetes-preserve-unknown-fields".to_owned();
             out.insert(preserve, json!(true));
         }

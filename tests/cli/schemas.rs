@@ -56,6 +56,10 @@ fn the_schema_rejects_what_the_parser_rejects() {
         ("[192.0.2.0/24, ", "[not-an-address, "),
         ("srsync.dev/v1alpha1", "srsync.dev/v2"),
         ("kind: StaticRoute", "kind: GatewayOverride"),
+        ("kind: StaticRoute", "kind: Forwarding"),
+        ("kind: StaticRoute", "kind: Masquerade"),
+        ("kind: StaticRoute", "kind: RoutingRule"),
+        ("kind: StaticRoute", "kind: ConnectivityCheck"),
     ] {
         let text = ROUTES.replace(from, to);
         assert_ne!(text, ROUTES);
@@ -76,6 +80,15 @@ fn the_schemas_know_exactly_the_fields_of_the_parser() {
         ("digitalOceanSpec", spec::digitalocean::SPEC_FIELDS),
         ("ibmSpec", spec::ibm::SPEC_FIELDS),
         ("gatewayOverrideSpec", spec::gateway_override::SPEC_FIELDS),
+        ("forwardingSpec", spec::forwarding::SPEC_FIELDS),
+        ("interfaceForwarding", spec::forwarding::INTERFACE_FIELDS),
+        ("masqueradeSpec", spec::masquerade::SPEC_FIELDS),
+        ("routingRuleSpec", spec::routing_rule::SPEC_FIELDS),
+        ("connectivityCheckSpec", spec::connectivity::SPEC_FIELDS),
+        ("checkTarget", spec::connectivity::TARGET_FIELDS),
+        ("tcp", spec::health::TCP_FIELDS),
+        ("http", spec::health::HTTP_FIELDS),
+        ("nodeSelector", spec::selector::NODE_SELECTOR_FIELDS),
         ("gateway", spec::target::GATEWAY_FIELDS),
         ("healthCheck", spec::health::HEALTH_CHECK_FIELDS),
         ("requirement", spec::selector::REQUIREMENT_FIELDS),
