@@ -273,7 +273,7 @@ pub struct ImportArgs {
     /// The routes of this node
     #[arg(long, required_unless_present = "kube", conflicts_with_all = ["kube", "group"])]
     pub routes: bool,
-    /// The StaticRoute and GatewayOverride objects of the cluster (KUBECONFIG, or the pod's account)
+    /// The objects of the cluster that can be documents (KUBECONFIG, or the pod's account)
     #[arg(long, conflicts_with_all = ["from_protocol", "from_table"])]
     pub kube: bool,
     /// Objects of this group alone; may be repeated [default: those of every group that it has]
@@ -338,7 +338,7 @@ pub struct SchemaArgs {
 /// What there is a schema of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaOf {
-    /// StaticRoute documents of all three groups, and GatewayOverrides
+    /// Documents of all kinds
     Document,
     /// What `-o json` prints for plan, apply and status
     Report,

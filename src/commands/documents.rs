@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{Invalid, UsageError};
 use crate::cli::Paths;
 use crate::config;
-use crate::model::{FileName, Steering, Timestamp};
+use crate::model::{EgressKind, FileName, Steering, Timestamp};
 use crate::source::{self, Loaded, PathArg};
 use crate::spec::{self, Diagnostic, Severity};
 
@@ -140,9 +140,54 @@ pub(super) struct Findings<'a> {
     files: usize,
     documents: usize,
     destinations: usize,
+    #[serde(flatten)]
+    others: Others,
+    diagnostics: Vec<spec::diagnostic::View<'a>>,
+}
+
+/// How many valid documents there are of the kinds besides routes.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Others {
     #[serde(skip_serializing_if = "is_zero")]
     gateway_overrides: usize,
-    diagnostics: Vec<spec::diagnostic::View<'a>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    forwardings: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    masquerades: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    routing_rules: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    connectivity_checks: usize,
+}
+
+impl Others {
+    fn of(loaded: &Loaded) -> Self {
+        let egress = |kind: EgressKind| {
+            let of_kind = loaded.egress.iter().filter(|one| one.kind() == kind);
+            of_kind.count()
+        };
+        Self {
+            gateway_overrides: loaded.overrides.len(),
+            forwardings: egress(EgressKind::Forwarding),
+            masquerades: egress(EgressKind::Masquerade),
+            routing_rules: egress(EgressKind::RoutingRule),
+            connectivity_checks: loaded.checks.len(),
+        }
+    }
+
+    /// Those that there are, in words.
+    fn said(&self) -> impl Iterator<Item = String> {
+        let all = [
+            (self.gateway_overrides, "gateway override"),
+            (self.forwardings, "forwarding"),
+            (self.masquerades, "masquerade"),
+            (self.routing_rules, "routing rule"),
+            (self.connectivity_checks, "connectivity check"),
+        ];
+        let there = all.into_iter().filter(|(count, _)| *count > 0);
+        there.map(|(count, one)| plural(count, one))
+    }
 }
 
 impl<'a> Findings<'a> {
@@ -155,7 +200,7 @@ impl<'a> Findings<'a> {
             files: loaded.files.len(),
             documents: documents.len(),
             destinations: documents.iter().map(|d| d.destinations.len()).sum(),
-            gateway_overrides: loaded.overrides.len(),
+            others: Others::of(loaded),
             diagnostics: loaded
                 .diagnostics
                 .iter()
@@ -173,7 +218,7 @@ impl<'a> Findings<'a> {
             files,
             documents: 0,
             destinations: 0,
-            gateway_overrides: 0,
+            others: Others::default(),
             diagnostics: found
                 .diagnostics
                 .iter()
@@ -182,20 +227,21 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// `2 files, 3 documents, 12 destinations`.
+    /// `2 files, 3 documents, 12 destinations, 1 masquerade`.
     pub(super) fn summary(&self) -> String {
-        let plural = |count: usize, one: &str| match count {
-            1 => format!("1 {one}"),
-            _ => format!("{count} {one}s"),
-        };
         let files = plural(self.files, "file");
         let documents = plural(self.documents, "document");
         let destinations = plural(self.destinations, "destination");
-        let mut summary = format!("{files}, {documents}, {destinations}");
-        if self.gateway_overrides > 0 {
-            summary += &format!(", {}", plural(self.gateway_overrides, "gateway override"));
-        }
-        summary
+        let routes = [files, documents, destinations].into_iter();
+        let parts: Vec<String> = routes.chain(self.others.said()).collect();
+        parts.join(", ")
+    }
+}
+
+fn plural(count: usize, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {one}s"),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use super::{Exit, UsageError, output};
 use crate::cli::{Cli, SchemaArgs, SchemaOf};
 
-/// JSON Schema of documents: `StaticRoute` of all three groups, `GatewayOverride`.
+/// JSON Schema of documents of all kinds.
 const DOCUMENT: &str = include_str!("../../schemas/static-route.schema.json");
 /// JSON Schema of `-o json`.
 const REPORT: &str = include_str!("../../schemas/report.schema.json");

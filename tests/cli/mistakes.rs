@@ -281,6 +281,43 @@ fn an_override_that_changes_nothing_is_noted_and_keeps_nobody_from_applying() {
 }
 
 #[test]
+fn documents_of_every_kind_are_counted() {
+    let kinds = [
+        ("Forwarding", "{ipv4: true}", 1),
+        ("Masquerade", "{sources: [10.42.0.0/16]}", 1),
+        ("RoutingRule", "{priority: 1, from: 10.42.0.0/16}", 2),
+        ("ConnectivityCheck", "{targets: [192.0.2.1]}", 1),
+    ];
+    let mut text = String::new();
+    for (kind, spec, count) in kinds {
+        for number in 0..count {
+            text += &format!(
+                "---\napiVersion: srsync.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: a{number}}}\nspec: {spec}\n"
+            );
+        }
+    }
+    let folder = Folder::new(&[("routes.yaml", ROUTES), ("egress.yaml", &text)]);
+    let ran = srsync(&["validate", folder.path()]).exits(0);
+    let counted = "2 files, 1 document, 3 destinations, 1 forwarding, 1 masquerade, 2 routing rules, \
+                   1 connectivity check: valid\n";
+    assert_eq!(ran.stdout, counted);
+    let json = srsync(&["validate", "-o", "json", folder.path()])
+        .exits(0)
+        .json();
+    let schema = srsync(&["schema", "report"]).exits(0).json();
+    assert!(jsonschema::is_valid(&schema, &json), "{json}");
+    for (field, count) in [
+        ("forwardings", 1),
+        ("masquerades", 1),
+        ("routingRules", 2),
+        ("connectivityChecks", 1),
+    ] {
+        assert_eq!(json[field], count, "{field}");
+    }
+    assert_eq!(json.get("gatewayOverrides"), None);
+}
+
+#[test]
 fn an_import_says_what_can_be_imported() {
     let error = |line: &str| srsync_line(line).exits(2).stderr;
     assert!(error("import").contains("--routes"));
