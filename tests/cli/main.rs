@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and its helpers are for all test binaries"
 )]
 
+mod checks;
 mod config;
 mod crds;
 mod daemon_clients;
