@@ -203,8 +203,8 @@ impl Site {
     /// A value below `/proc/sys/net` of the node.
     pub fn setting(&self, name: &str) -> String {
         let path = format!("/proc/sys/net/{name}");
-        let read = || std::fs::read_to_string(&path).unwrap();
-        self.node.enter(read).trim().to_owned()
+        let value = self.node.enter(|| std::fs::read(&path)).unwrap();
+        String::from_utf8(value).unwrap().trim().to_owned()
     }
 }
 
@@ -217,9 +217,10 @@ fn settings() -> String {
             for file in std::fs::read_dir(interface.unwrap().path()).unwrap() {
                 let path = file.unwrap().path();
                 // Some can only be written, or read only once they were written.
-                let Ok(value) = std::fs::read_to_string(&path) else {
+                let Ok(value) = std::fs::read(&path) else {
                     continue;
                 };
+                let value = String::from_utf8_lossy(&value);
                 lines.push(format!("{} = {}", path.display(), value.trim()));
             }
         }

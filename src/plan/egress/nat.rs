@@ -54,7 +54,7 @@ pub(super) fn plan(claims: &[&ThingClaim], observed: &Observed, plan: &mut Egres
     let is_there = |rules: &[(NatRule, Counters)]| {
         let (now, then) = (there.iter(), rules.iter());
         intact
-            && exists == !rules.is_empty()
+            && exists != rules.is_empty()
             && now.map(|(rule, _)| rule).eq(then.map(|(rule, _)| rule))
     };
     let with_going = [&*wanted, &*going].concat();
