@@ -357,3 +357,102 @@ pub(super) fn read_rule(
     let rule = recognise(name, &expressions)?;
     ours.then_some(rule)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::wire::messages;
+    use super::super::set::read_elements;
+    use super::*;
+    use crate::model::egress::Translation;
+    use crate::model::{Family, InterfaceName, Protocol};
+
+    fn rules() -> Vec<(NatRule, Counters)> {
+        let prefixes = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let eth0 = InterfaceName::new("eth0").unwrap();
+        let rule = NatRule {
+            name: "rule".to_owned(),
+            family: Family::V4,
+            sources: prefixes(&["10.0.0.0/8", "192.0.2.1"]),
+            destinations: prefixes(&["198.51.100.0/24"]),
+            except: prefixes(&["198.51.100.7"]),
+            out_interfaces: vec![eth0],
+            translation: Translation::Masquerade,
+        };
+        let to = Translation::To([203, 0, 113, 1].into());
+        let snat = NatRule {
+            translation: to,
+            ..rule.clone()
+        };
+        [rule, snat]
+            .map(|rule| (rule, Counters::default()))
+            .to_vec()
+    }
+
+    /// All that reads a message of the kernel.
+    fn read_all(payload: &[u8]) {
+        let set = Set::of_prefixes(Family::V4, &["10.0.0.0/8".parse().unwrap()]);
+        let sets = BTreeMap::from([(ANONYMOUS.to_owned(), set)]);
+        let _ = is_of(payload, &NatTable::of(Protocol::SRSYNC));
+        let _ = read_generation(payload);
+        let _ = read_author(payload);
+        let _ = read_table(payload);
+        let _ = is_our_chain(payload);
+        let _ = read_set(payload);
+        let _ = read_rule(payload, &sets);
+        let mut elements = Vec::new();
+        if read_elements(body(payload).unwrap_or_default(), &mut elements).is_ok() {
+            for kind in [SetKind::Prefixes(Family::V4), SetKind::Interfaces] {
+                let set = Set::new(kind, elements.clone());
+                let _ = (set.prefixes(), set.interfaces());
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_answers_belong_to_its_parts() {
+        let table = NatTable::of(Protocol::SRSYNC);
+        let first = u32::MAX - 3;
+        let batch = Batch::replace(&table, &rules(), first);
+        let all: Vec<_> = messages(batch.bytes()).map(Result::unwrap).collect();
+        assert_eq!(all.len(), batch.count() as usize);
+        let [begin, .., last, end] = &all[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!((begin.0.kind, end.0.kind), (16, 17));
+        assert_eq!(batch.ends(), [begin.0.sequence, last.0.sequence]);
+        assert!(last.0.has(libc::NLM_F_ACK));
+        assert_eq!(batch.part(first), Some(Part::Batch));
+        assert_eq!(batch.part(last.0.sequence), Some(Part::Rule(1)));
+        assert_eq!(batch.part(first - 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_never_a_panic(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+            read_all(&payload);
+        }
+
+        /// Messages that are nearly right: one byte is another, or the end is missing.
+        #[test]
+        fn damaged_messages_are_never_a_panic(
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            end in any::<prop::sample::Index>(),
+        ) {
+            let table = NatTable::of(Protocol::SRSYNC);
+            let rules = rules();
+            let batch = Batch::replace(&table, &rules, 1);
+            for message in messages(batch.bytes()) {
+                let mut payload = message.unwrap().1.to_vec();
+                read_all(&payload);
+                let place = at.index(payload.len());
+                payload[place] = byte;
+                read_all(&payload);
+                payload.truncate(end.index(payload.len()));
+                read_all(&payload);
+            }
+        }
+    }
+}

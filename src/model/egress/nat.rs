@@ -59,7 +59,8 @@ impl fmt::Display for NatTable {
 /// One rule of our table: a document and a family.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NatRule {
-    /// The document's name, as far as [`NatRule::LONGEST_NAME`] bytes of it: the rule's comment.
+    /// The document's name, which is the rule's comment. One that is longer than [`NatRule::LONGEST_NAME`] ends in a hash
+    /// of all of it, so that it stays apart from others.
     pub name: String,
     /// Of which family; all prefixes and addresses are of it.
     pub family: Family,
@@ -90,10 +91,8 @@ impl NatRule {
                 let prefixes = prefixes.iter().filter(|p| p.family() == family);
                 prefixes.copied().collect()
             };
-            let mut name = id.to_string();
-            name.truncate(name.floor_char_boundary(Self::LONGEST_NAME));
             let mut rule = Self {
-                name,
+                name: comment(id.to_string()),
                 family,
                 sources: of_family(&masquerade.sources),
                 destinations: of_family(&masquerade.destinations),
@@ -110,6 +109,18 @@ impl NatRule {
             (!rule.sources.is_empty() && !elsewhere).then_some(rule)
         })
     }
+}
+
+fn comment(mut name: String) -> String {
+    const HASH: usize = "~01234567".len();
+    if name.len() > NatRule::LONGEST_NAME {
+        // FNV-1a: the same in every version of srsync.
+        let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = name.bytes().fold(0x811c_9dc5, mix);
+        name.truncate(name.floor_char_boundary(NatRule::LONGEST_NAME - HASH));
+        name.push_str(&format!("~{hash:08x}"));
+    }
+    name
 }
 
 impl fmt::Display for NatRule {
@@ -176,4 +187,53 @@ pub enum NatObserved {
         /// Whether that is all there is in it, and just as we make it. If not, somebody changed it.
         intact: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::document::Dialect;
+
+    fn rules(name: &str, sources: &[&str], destinations: &[&str]) -> Vec<NatRule> {
+        let prefixes = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let id = DocumentId {
+            name: name.to_owned(),
+            namespace: None,
+            dialect: Dialect::Native,
+        };
+        let masquerade = Masquerade {
+            sources: prefixes(sources),
+            destinations: prefixes(destinations),
+            except: Vec::new(),
+            out_interfaces: Vec::new(),
+            snat_to: None,
+        };
+        NatRule::of(&id, &masquerade).collect()
+    }
+
+    #[test]
+    fn a_rule_to_everywhere_names_no_destination_and_is_of_that_family_alone() {
+        let [rule] = &rules("a", &["10.0.0.0/8", "fd00::/8"], &["0.0.0.0/0"])[..] else {
+            panic!("one rule was expected");
+        };
+        assert_eq!((rule.family, &rule.destinations[..]), (Family::V4, &[][..]));
+    }
+
+    #[test]
+    fn long_names_fit_into_a_comment_and_stay_apart() {
+        let name = |name: &str| rules(name, &["10.0.0.0/8"], &[])[0].name.clone();
+        let longest = "n".repeat(NatRule::LONGEST_NAME);
+        assert_eq!(name(&longest), longest);
+        // A character of two bytes lies across the place to cut at.
+        let long = "ü".repeat(70);
+        let (one, other) = (name(&format!("{long}a")), name(&format!("{long}b")));
+        assert!(one != other && one.starts_with("üü"), "{one} {other}");
+        assert!(one.len() <= NatRule::LONGEST_NAME && other.len() <= NatRule::LONGEST_NAME);
+    }
+
+    #[test]
+    fn the_usual_owner_has_the_plain_name() {
+        assert_eq!(NatTable::of(Protocol::SRSYNC).as_str(), "srsync");
+        assert_eq!(NatTable::of(Protocol::new(84)).to_string(), "srsync-84");
+    }
 }
