@@ -26,12 +26,15 @@ use super::socket::{NETLINK_NETFILTER, Netlink, Outcome};
 use super::wire::{Malformed, Writer};
 use crate::model::egress::{Counters, NatObserved, NatRule, NatTable};
 use message::{Batch, Generation, Part};
-use set::Set;
+use set::{Set, SetKind};
 
 pub use events::{NatEvent, NatEvents};
 
 /// How often a table that changes meanwhile is read again. kube-proxy and CNIs change theirs some times a second at worst.
 const ATTEMPTS: u32 = 16;
+
+/// linux/netfilter/nf_tables.h: enum nf_tables_msg_types.
+const NFT_MSG_GETFLOWTABLE: libc::c_int = 23;
 
 /// What is read, in errors.
 const TABLE: &str = "nftables table";
@@ -135,8 +138,8 @@ fn read(netlink: &mut Netlink, table: &NatTable) -> Result<NatObserved, KernelEr
     let get = (libc::NFT_MSG_GETTABLE, 0);
     let request =
         |writer: &mut Writer, sequence| message::get_of_table(writer, get, sequence, table);
-    let things = match netlink.ask(TABLE, request, message::read_table)? {
-        Ok(things) => things,
+    let plain = match netlink.ask(TABLE, request, message::is_plain)? {
+        Ok(plain) => plain,
         Err(refusal) if refusal.is(Errno::ENOENT) => return Ok(NatObserved::Absent),
         Err(refusal) => return Err(of(TABLE)(refusal)),
     };
@@ -146,27 +149,34 @@ fn read(netlink: &mut Netlink, table: &NatTable) -> Result<NatObserved, KernelEr
         libc::NFT_MSG_GETCHAIN,
         message::is_our_chain,
     )?;
-    let sets = read_sets(netlink, table)?;
+    let kinds = list(netlink, table, libc::NFT_MSG_GETSET, message::read_set)?;
+    let known = kinds.iter().all(Option::is_some);
+    let sets = read_sets(netlink, table, kinds.into_iter().flatten())?;
     let rules = list(netlink, table, libc::NFT_MSG_GETRULE, |payload| {
         Ok(message::read_rule(payload, &sets))
     })?;
-    // Whatever else is in it counts as well: a chain, a set with a name, an object. Anonymous sets are part of their rules
-    // (`nf_tables_commit`, net/netfilter/nf_tables_api.c).
-    let intact = things == Some(1) && chains == [true] && rules.iter().all(Option::is_some);
+    let mut strange = list(netlink, table, libc::NFT_MSG_GETOBJ, |_| Ok(()))?;
+    strange.extend(list(netlink, table, NFT_MSG_GETFLOWTABLE, |_| Ok(()))?);
+    // The table has a count of what is in it (`NFTA_TABLE_USE`), too, but that changes outside of generations.
+    let intact = plain
+        && chains == [true]
+        && known
+        && rules.iter().all(Option::is_some)
+        && strange.is_empty();
     Ok(NatObserved::Present {
         rules: rules.into_iter().flatten().collect(),
         intact,
     })
 }
 
-/// The sets in our table that are of a kind of ours, by name.
+/// Sets of our table with what is in them, by name.
 fn read_sets(
     netlink: &mut Netlink,
     table: &NatTable,
+    kinds: impl Iterator<Item = (String, SetKind)>,
 ) -> Result<BTreeMap<String, Set>, KernelError> {
-    let known = list(netlink, table, libc::NFT_MSG_GETSET, message::read_set)?;
     let mut sets = BTreeMap::new();
-    for (name, kind) in known.into_iter().flatten() {
+    for (name, kind) in kinds {
         let elements = netlink.dump(
             TABLE,
             |writer, sequence| message::get_elements(writer, sequence, table, &name),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use caps::{CapSet, Capability};
 use proptest::prelude::*;
-use srsync::kernel::{Kernel, NatEvent, NatEvents};
+use srsync::kernel::{Kernel, KernelError, NatEvent, NatEvents};
 use srsync::model::egress::{Counters, NatObserved, NatRule, NatTable, Translation};
 use srsync::model::{Family, InterfaceName, Prefix, Protocol};
 
@@ -409,7 +409,9 @@ fn without_the_capability_the_reason_names_it() {
 fn many(family: Family, count: u32) -> Vec<Prefix> {
     let prefix = |n: u32| match family {
         Family::V4 => Prefix::containing(IpAddr::from((0x1400_0000 + (n << 8)).to_be_bytes()), 24),
-        Family::V6 => format!("2001:db8:{:x}:{:x}::/64", n >> 16, n & 0xffff).parse().ok(),
+        Family::V6 => format!("2001:db8:{:x}:{:x}::/64", n >> 16, n & 0xffff)
+            .parse()
+            .ok(),
     };
     (0..count).map(|n| prefix(n).unwrap()).collect()
 }
@@ -426,8 +428,13 @@ fn a_table_that_is_too_large_is_refused_with_the_setting_that_would_allow_it() {
                 sources: many(Family::V4, 1 << power),
                 ..rule("many", Family::V4, ["", "", ""])
             };
-            let refusal = kernel.set_nat(&table(), &uncounted(vec![too_many])).unwrap();
-            refusal.unwrap_err().to_string().contains("net.core.wmem_max")
+            let refusal = kernel
+                .set_nat(&table(), &uncounted(vec![too_many]))
+                .unwrap();
+            refusal
+                .unwrap_err()
+                .to_string()
+                .contains("net.core.wmem_max")
         });
         assert!(beyond);
     });
@@ -448,6 +455,46 @@ fn thousands_of_prefixes_are_set_in_one_go() {
         let shown = nft(&["list", "table", "inet", "srsync"]);
         assert_eq!(shown.matches("/24").count(), 3000);
         assert_eq!(shown.matches("/64").count(), 3000);
+    });
+}
+
+/// Somebody replaces the table all the time: what is read is one of the two, whole, or said to be unreadable.
+#[test]
+fn a_table_that_changes_while_it_is_read_is_never_read_in_parts() {
+    in_namespace(|| {
+        let tables = [300, 200].map(|count| {
+            let few = NatRule {
+                sources: many(Family::V4, count),
+                ..rule(&format!("{count}"), Family::V4, ["", "", ""])
+            };
+            uncounted([rules(), vec![few]].concat())
+        });
+        let mut kernel = Kernel::open().unwrap();
+        set(&mut kernel, &tables[0]);
+        let mut writer = Kernel::open().unwrap();
+        let check = |read: NatObserved| {
+            let whole = tables.iter().any(|rules| {
+                let (rules, intact) = (rules.clone(), true);
+                read == NatObserved::Present { rules, intact }
+            });
+            assert!(whole, "{read:#?}");
+        };
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                for round in 0..200 {
+                    set(&mut writer, &tables[round % 2]);
+                }
+            });
+            while !writing.is_finished() {
+                match kernel.nat(&table()) {
+                    Ok(read) => check(read),
+                    Err(error) => {
+                        assert!(matches!(error, KernelError::Interrupted { .. }), "{error}")
+                    }
+                }
+            }
+        });
+        check(kernel.nat(&table()).unwrap());
     });
 }
 

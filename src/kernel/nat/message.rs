@@ -22,7 +22,6 @@ const NFTA_TABLE_NAME: u16 = 1;
 
 // linux/netfilter/nf_tables.h: enum nft_table_attributes.
 const NFTA_TABLE_FLAGS: u16 = 2;
-const NFTA_TABLE_USE: u16 = 3;
 // enum nft_chain_attributes, nft_hook_attributes.
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
@@ -309,12 +308,10 @@ pub(super) fn read_author(payload: &[u8]) -> Option<String> {
     Some(format!("pid {pid} ({name})"))
 }
 
-/// How many things are in a table (chains, sets with a name, objects, flowtables), if it has no flag such as `dormant`.
-pub(super) fn read_table(payload: &[u8]) -> Result<Option<u32>, Malformed> {
+/// Whether a table has no flag, such as `dormant`.
+pub(super) fn is_plain(payload: &[u8]) -> Result<bool, Malformed> {
     let fields = Fields::read(body(payload)?)?;
-    let plain = fields.number_or_zero(NFTA_TABLE_FLAGS)? == 0;
-    let count = fields.number(NFTA_TABLE_USE)?;
-    Ok(plain.then_some(count))
+    Ok(fields.number_or_zero(NFTA_TABLE_FLAGS)? == 0)
 }
 
 /// Whether a chain is just as we make ours.
@@ -397,7 +394,7 @@ mod tests {
         let _ = is_of(payload, &NatTable::of(Protocol::SRSYNC));
         let _ = read_generation(payload);
         let _ = read_author(payload);
-        let _ = read_table(payload);
+        let _ = is_plain(payload);
         let _ = is_our_chain(payload);
         let _ = read_set(payload);
         let _ = read_rule(payload, &sets);
