@@ -23,6 +23,7 @@ mod kernel {
     mod interrupted;
     mod lock;
     mod nat;
+    mod nat_random;
     mod nat_traffic;
     mod nexthop;
     mod observe;
