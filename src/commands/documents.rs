@@ -23,8 +23,11 @@ pub(super) fn load(session: &Session, paths: &Paths) -> Result<Loaded> {
     let loaded = read(session, paths)?;
     // A document's notes are part of every report: here they would be said twice.
     let is_reported = |diagnostic: &&Diagnostic| {
-        let mut documents = loaded.documents.iter();
-        let is_said = documents.any(|document| document.notes.contains(&diagnostic.message));
+        let routes = loaded.documents.iter().map(|document| &document.notes);
+        let others = loaded.egress.iter().map(|document| &document.notes);
+        let is_said = routes
+            .chain(others)
+            .any(|notes| notes.contains(&diagnostic.message));
         diagnostic.severity == Severity::Note && is_said
     };
     let new = loaded.diagnostics.iter().filter(|one| !is_reported(one));

@@ -318,6 +318,18 @@ fn documents_of_every_kind_are_counted() {
 }
 
 #[test]
+fn what_is_noted_of_any_kind_is_said_once() {
+    let late = "apiVersion: srsync.dev/v1alpha1\nkind: RoutingRule\nmetadata: {name: late}\n\
+                spec: {priority: 40000, from: 10.42.0.0/16, table: 100}\n";
+    let folder = Folder::new(&[("routes.yaml", ROUTES), ("late.yaml", late)]);
+    on_a_node(|| {
+        let ran = srsync(&["plan", folder.path()]).exits(0);
+        let said = ran.stdout + &ran.stderr;
+        assert_eq!(said.matches("after the table main").count(), 1, "{said}");
+    });
+}
+
+#[test]
 fn an_import_says_what_can_be_imported() {
     let error = |line: &str| srsync_line(line).exits(2).stderr;
     assert!(error("import").contains("--routes"));

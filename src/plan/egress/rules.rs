@@ -146,12 +146,6 @@ impl Judge<'_> {
     }
 
     fn warning(&self, rule: &FibRule) -> Option<String> {
-        if rule.priority.0 > MAIN_PRIORITY {
-            return Some(format!(
-                "its priority is after that of the table main ({MAIN_PRIORITY}): it is asked only for packets that main has \
-                 no route for"
-            ));
-        }
         let RuleAction::Lookup(table) = rule.action else {
             return None;
         };
