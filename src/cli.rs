@@ -118,7 +118,7 @@ pub enum Command {
     /// Show what apply would do; change nothing
     Plan(PlanArgs),
     /// Make the kernel's routes equal to the documents, read them back, and report
-    Apply(Paths),
+    Apply(ApplyArgs),
     /// Ask once what the documents' connectivity checks ask, and say what came of it
     ///
     /// Changes nothing. Exits with 4 if a target is not as expected, or could not be asked.
@@ -175,6 +175,18 @@ pub struct PlanArgs {
     /// Exit with 3 if there is anything to change
     #[arg(long)]
     pub exit_code: bool,
+}
+
+/// `srsync apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub paths: Paths,
+    /// Ask what the documents' connectivity checks ask, before and after; roll everything back if a
+    /// target passed before and does not after (exit code 1), and exit with 4 if any is not as expected
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// `srsync status`.

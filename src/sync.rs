@@ -5,6 +5,7 @@
 //! kernel refused is not asked for again in the same pass.
 
 mod egress;
+mod undo;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::plan::objects::{Objects, Switch};
 use crate::plan::{self, Inputs, Plan, Reason, ReasonCode, Row, Verdict};
 use crate::report::{Pass, Surprise, Surprises};
 use egress::Stages;
+pub use undo::{Undone, undo};
 
 /// How often a pass goes round at most: routes that build on each other are rarely deeper.
 const ROUNDS: usize = 8;

@@ -19,6 +19,7 @@ mod kernel {
     mod egress;
     mod events;
     mod foreign;
+    mod gate;
     mod import;
     mod interrupted;
     mod lock;

@@ -10,6 +10,7 @@ mod daemon;
 mod documents;
 mod events;
 mod flush;
+mod gate;
 mod gateway;
 mod generate;
 mod import;
@@ -66,7 +67,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
     match &cli.command {
         Command::Validate(paths) => validate::run(global, paths),
         Command::Plan(args) => plan::run(global, args),
-        Command::Apply(paths) => apply::run(global, paths),
+        Command::Apply(args) => apply::run(global, args),
         Command::Check(paths) => check::run(global, paths),
         Command::Try(args) => rehearse::run(global, args),
         Command::Daemon(paths) => daemon::run(global, paths),
@@ -98,6 +99,12 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     use crate::sync::SyncError;
     if error.is::<UsageError>() {
         return Exit::Usage;
+    }
+    if let Some(rolled_back) = error.downcast_ref::<gate::RolledBack>() {
+        return match rolled_back.is_complete {
+            true => Exit::Error,
+            false => Exit::Incomplete,
+        };
     }
     match error.downcast_ref() {
         Some(SyncError::During(_)) => Exit::Incomplete,

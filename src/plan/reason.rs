@@ -72,6 +72,8 @@ pub enum ReasonCode {
     Incomplete,
     /// Somebody keeps undoing the route.
     Contested,
+    /// A connectivity check passed before the change and not after it, so that the change was taken back.
+    RolledBack,
     /// The rule would send every packet nowhere, or where another default route is.
     CatchAllRule,
     /// There is no nftables here, or it may not be used.

@@ -10,6 +10,7 @@ mod check_text;
 mod counted;
 pub(crate) mod egress;
 mod egress_text;
+mod gate;
 mod gateway;
 mod gateway_text;
 mod happening;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub use changes::Changed;
 pub use check::{CheckReport, CheckStatus};
 pub use egress::{ThingChanged, ThingView};
+pub use gate::Gate;
 pub use gateway::{
     GatewayHealth, GatewayList, GatewayStatus, GatewayWill, LastProbe, ProbeOutcome, ProbeRecord,
     Probing, RoundTrip,

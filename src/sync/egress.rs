@@ -277,7 +277,7 @@ fn not_there() -> Arc<Reason> {
 ///
 /// # Errors
 /// If the kernel stopped answering.
-pub fn put_back(
+pub(super) fn put_back(
     kernel: &mut Kernel,
     inputs: &Inputs<'_>,
     (before, links): (&ObservedEgress, &[Link]),

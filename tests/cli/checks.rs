@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::schemas::{assert_valid, schema};
 use super::support::Namespace;
 use super::{Folder, ran, srsync, srsync_line};
 
@@ -189,4 +190,47 @@ fn no_privilege_is_needed_where_the_node_allows_icmp() {
     assert!(refused.stdout.contains("CAP_NET_RAW"), "{}", refused.stdout);
     node.sysctl("ipv4/ping_group_range", "0 0");
     as_nobody().exits(0);
+}
+
+#[test]
+fn a_change_and_its_checks_are_one_report() {
+    let (node, neighbour) = node_and_neighbour();
+    neighbour.ip("addr add 192.0.2.9/32 dev lo");
+    let routes = "apiVersion: srsync.dev/v1alpha1\nkind: StaticRoute\nmetadata: {name: office}\n\
+                  spec: {destinations: [192.0.2.0/24], gateway: 10.116.0.5}\n";
+    let kept_out = check("kept-out", "192.0.2.9", "  expect: unreachable\n");
+    let folder = Folder::new(&[("check.yaml", &kept_out)]);
+    let schema = schema("report");
+    let gated = |code| {
+        let line = format!("apply --check --allow-empty {} -o json", folder.path());
+        let report = node.enter(|| srsync_line(&line)).exits(code).json();
+        assert_valid(&schema, &report, &line);
+        report
+    };
+    let passed = gated(0);
+    assert_eq!(
+        verdicts(&json!({"checks": passed["gate"]["after"]})),
+        ["Passed icmp 192.0.2.9"]
+    );
+    folder.write("routes.yaml", routes);
+    let rolled_back = gated(1);
+    assert_eq!(rolled_back["gate"]["rolledBack"], true);
+    assert_eq!(rolled_back["routes"][0]["state"], "Failed");
+    assert_eq!(rolled_back["routes"][0]["reason"]["code"], "RolledBack");
+    assert_eq!(node.ip("route show proto 83"), "");
+    // Without the gate it is applied.
+    let line = format!("apply {} -o json", folder.path());
+    let report = node.enter(|| srsync_line(&line)).exits(0).json();
+    assert!(report.get("gate").is_none());
+}
+
+#[test]
+fn a_gate_without_checks_says_that_nothing_stood_in_the_way() {
+    let (node, _neighbour) = node_and_neighbour();
+    let folder = Folder::new(&[("routes.yaml", super::ROUTES)]);
+    let applied = node
+        .enter(|| srsync(&["apply", "--check", folder.path()]))
+        .exits(0);
+    let end = "Checks: none for this node, so nothing stood in the way.\n";
+    assert!(applied.stdout.ends_with(end), "{}", applied.stdout);
 }

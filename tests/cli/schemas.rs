@@ -5,12 +5,12 @@ use serde_json::Value;
 use super::support::ip;
 use super::{Folder, ROUTES, on_a_node, project, srsync, srsync_line};
 
-fn schema(of: &str) -> Value {
+pub(super) fn schema(of: &str) -> Value {
     srsync(&["schema", of]).exits(0).json()
 }
 
 /// Panics with every violation.
-fn assert_valid(schema: &Value, instance: &Value, what: &str) {
+pub(super) fn assert_valid(schema: &Value, instance: &Value, what: &str) {
     let validator = jsonschema::validator_for(schema).expect("a schema");
     let errors: Vec<String> = validator
         .iter_errors(instance)
@@ -182,6 +182,7 @@ fn every_report_is_valid_by_the_schema_of_reports() {
         check(&format!("check {path}"), 0);
         check(&format!("plan {path}"), 0);
         let applied = check(&format!("apply {path}"), 4);
+        assert_eq!(applied["gate"], Value::Null);
         assert_eq!(applied["summary"]["states"]["Foreign"], 1);
         assert_eq!(applied["summary"]["states"]["Conflict"], 1);
         assert_eq!(applied["summary"]["states"]["Refused"], 1);
