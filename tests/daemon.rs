@@ -18,6 +18,7 @@ mod daemon {
 
     mod checks;
     mod configmap;
+    mod connectivity;
     mod contested;
     mod directory;
     mod drained;
