@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::model::{Dialect, time};
+use crate::model::{Dialect, InterfaceName, time};
 
 pub use given::{AllGiven, By, Given, SOURCES};
 
@@ -132,6 +132,12 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the gateways that the running daemon watches; move traffic away from one, and back
     Gateway(GatewayArgs),
+    /// Show the way a packet takes: rule by rule, the route that matches and those it beats, next hop and
+    /// neighbour, and which document is behind it
+    ///
+    /// Reads this node and asks the kernel; changes nothing and sends nothing. Where the kernel's own answer differs
+    /// from what rules and routes say, and where a document asks for something that is not there, that is said.
+    Explain(ExplainArgs),
     /// Show what happened in the running daemon, and what happens
     Events(EventsArgs),
     /// Make the running daemon read its config and sources again, and compare everything
@@ -206,6 +212,39 @@ pub struct StatusArgs {
         conflicts_with = "paths"
     )]
     pub watch: Option<u32>,
+}
+
+/// `srsync explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Where the packet goes
+    #[arg(value_name = "ADDRESS")]
+    pub address: IpAddr,
+    /// Where it comes from [default: what this node would choose]
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// Its mark, such as 7 or 0x100 (a mask behind it does not matter)
+    #[arg(long, value_name = "MARK", default_value = "0", hide_default_value = true, value_parser = mark)]
+    pub mark: u32,
+    /// The interface by which it comes in [default: it is of this node itself]
+    #[arg(long, value_name = "INTERFACE", requires = "from", value_parser = interface)]
+    pub iif: Option<InterfaceName>,
+    /// What documents to look things up in.
+    #[command(flatten)]
+    pub paths: Paths,
+}
+
+fn mark(text: &str) -> Result<u32, String> {
+    let value = text.split('/').next().unwrap_or(text);
+    let number = match value.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => value.parse(),
+    };
+    number.map_err(|_| "it must be a number from 0 to 4294967295, such as 7 or 0x100".to_owned())
+}
+
+fn interface(text: &str) -> Result<InterfaceName, String> {
+    InterfaceName::new(text).ok_or_else(|| "it must be the name of an interface".to_owned())
 }
 
 /// `srsync gateway`.

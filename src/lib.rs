@@ -10,6 +10,7 @@
 //!                   daemon → probe → { kernel, model }
 //!                   daemon → kube → { report, model }
 //!        commands → import → { spec, plan } → model
+//!        commands → explain → { report, plan } → model
 //!        commands → { kube, probe }
 //!        commands → { config, privileges, rehearsal, snapshot } → model
 //! ```
@@ -18,6 +19,7 @@
 //! - [`commands`]: one file per verb.
 //! - [`config`]: settings and their defaults.
 //! - [`daemon`]: one kind of event, one loop, one state.
+//! - [`explain`]: the way that a packet takes, rule by rule. Pure.
 //! - [`gateway`]: which of several gateways works, and which carries. Pure.
 //! - [`import`]: routes of a kernel → documents that ask for just these. Pure.
 //! - [`kernel`]: netlink: reads a node, changes its routes, hears what happens to it.
@@ -38,6 +40,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod explain;
 pub mod gateway;
 pub mod import;
 pub mod kernel;

@@ -18,6 +18,7 @@ mod kernel {
     mod documents;
     mod egress;
     mod events;
+    mod explain;
     mod foreign;
     mod gate;
     mod import;

@@ -9,6 +9,7 @@ mod config;
 mod daemon;
 mod documents;
 mod events;
+mod explain;
 mod flush;
 mod gate;
 mod gateway;
@@ -73,6 +74,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Command::Daemon(paths) => daemon::run(global, paths),
         Command::Status(args) => status::run(global, args),
         Command::Gateway(args) => gateway::run(global, &args.command),
+        Command::Explain(args) => explain::run(global, args),
         Command::Events(args) => events::run(global, args),
         Command::Reload => reload::run(global),
         Command::Flush(args) => flush::run(global, args),

@@ -48,7 +48,6 @@ pub use observe::{Interest, NextHops, Tables, tells_of_routes_by_nexthops};
 use settings::Settings;
 pub use sysctl::{SysctlError, SysctlTree};
 pub use sysctl_memory::SysctlMemory;
-pub use way::{Taken, Way};
 pub use wire::Malformed;
 
 /// The kernel of one network namespace, by way of one rtnetlink socket, and one to nfnetlink where it is needed.

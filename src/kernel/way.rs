@@ -4,43 +4,17 @@
 //! hop of possibly several. That the packet would go nowhere is an answer as well, in the kernel's error numbers. Must not
 //! judge.
 
-use std::net::IpAddr;
-
+use nix::errno::Errno;
 use nix::libc;
 
 use super::Kernel;
 use super::error::{KernelError, Refusal};
 use super::route::{self, Interned, family_number};
 use super::wire::{self, Malformed, Writer, attributes, u32_at};
-use crate::model::Packet;
-use crate::model::{Family, IfIndex, ObservedRoute, Prefix, RouteType, TableId};
+use crate::model::{Family, IfIndex, NoWay, Packet, Prefix, Refused, TableId, Taken, Way};
 
 /// Bytes of `struct rtmsg`.
 const RTMSG: usize = 12;
-
-/// What the kernel says about a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    /// The route that matches; `None` where this kernel does not say.
-    pub matched: Result<Option<ObservedRoute>, Refusal>,
-    /// What becomes of the packet.
-    pub taken: Result<Taken, Refusal>,
-}
-
-/// Where a packet goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// What is done with it: sent on, or delivered here (`local`).
-    pub kind: RouteType,
-    /// The table that decided.
-    pub table: TableId,
-    /// The gateway; `None` where the destination is on the link.
-    pub via: Option<IpAddr>,
-    /// The link that it leaves by.
-    pub link: Option<IfIndex>,
-    /// The source address that the kernel would choose.
-    pub source: Option<IpAddr>,
-}
 
 impl Kernel {
     /// Asks about a packet; `iif` is the index of the interface by which it comes in, where it says one.
@@ -58,7 +32,25 @@ impl Kernel {
                 route::decode(payload, &mut Interned::default(), |_, _, _| true)
             })?;
         let taken = self.netlink.ask(WHAT, request(0), decode)?;
-        Ok(Way { matched, taken })
+        Ok(Way {
+            matched: matched.map_err(refused),
+            taken: taken.map_err(refused),
+        })
+    }
+}
+
+fn refused(refusal: Refusal) -> Refused {
+    let why = match refusal.errno().map(Errno::from_raw) {
+        Some(Errno::ENETUNREACH) => NoWay::NoRoute,
+        Some(Errno::EHOSTUNREACH) => NoWay::Unreachable,
+        Some(Errno::EACCES) => NoWay::Prohibited,
+        Some(Errno::EINVAL) => NoWay::Dropped,
+        Some(Errno::EXDEV) => NoWay::WrongInterface,
+        _ => NoWay::Other,
+    };
+    Refused {
+        why,
+        words: refusal.to_string(),
     }
 }
 

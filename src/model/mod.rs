@@ -41,7 +41,7 @@ pub use numbers::{
     AdvMss, Centiseconds, IfIndex, InterfaceName, Metric, Mtu, NextHopId, Protocol, Scope, TableId,
     Tos, Weight,
 };
-pub use packet::Packet;
+pub use packet::{NoWay, Packet, Refused, Taken, Way};
 pub use policy::{ForeignRoutes, MaxRemovals, Policy};
 pub use prefix::{Family, Prefix, PrefixError};
 pub use prefix_set::PrefixSet;
