@@ -24,6 +24,7 @@ mod daemon {
     mod drained;
     mod drift;
     mod egress;
+    mod explain;
     mod failover;
     mod files;
     mod flood;

@@ -208,6 +208,43 @@ fn every_report_is_valid_by_the_schema_of_reports() {
     });
 }
 
+#[test]
+fn every_explanation_is_valid_by_the_schema_of_reports() {
+    on_a_node(|| {
+        let schema = schema("report");
+        let folder = Folder::new(&[("routes.yaml", ROUTES)]);
+        srsync(&["apply", folder.path()]).exits(0);
+        for line in [
+            "rule add from 10.42.0.0/16 lookup 100 priority 100",
+            "rule add lookup main suppress_prefixlength 24 priority 101",
+            "rule add to 192.0.2.8 dport 443 prohibit priority 102",
+            "rule add to 198.18.0.9 blackhole priority 103",
+        ] {
+            ip(line);
+        }
+        let later = ROUTES.replace("partners", "later").replace("/24", "/25");
+        folder.write("later.yaml", &later);
+        let check = |arguments: &str| {
+            let line = format!("-o json explain {arguments} {}", folder.path());
+            let told = srsync_line(&line).exits(0).json();
+            assert_valid(&schema, &told, &line);
+            told
+        };
+        let told = check("192.0.2.8");
+        assert_eq!(told["missing"].as_array().unwrap().len(), 1, "{told:#}");
+        assert_eq!(told["rules"][2]["lookup"]["outcome"], "suppressed");
+        assert_eq!(told["rules"][3]["matches"], "perhaps");
+        assert_eq!(check("198.18.0.9")["result"]["outcome"], "dropped");
+        assert_eq!(check("10.116.0.3")["result"]["outcome"], "delivered");
+        assert_eq!(
+            check("203.0.114.1 --mark 7")["result"]["outcome"],
+            "noRoute"
+        );
+        let refused = check("192.0.2.8 --from 10.42.0.1 --iif wan");
+        assert_eq!(refused["kernel"]["agrees"], false);
+    });
+}
+
 /// Every state that one node can show.
 const ALL_KINDS: &str = "\
 apiVersion: srsync.dev/v1alpha1
