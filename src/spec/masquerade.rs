@@ -82,6 +82,14 @@ fn out_interfaces(spec: &Fields<'_, '_>, findings: &mut Findings<'_>) -> Vec<Int
     report_empty(spec, "outInterfaces", any, findings);
     let read = spec.read_list("outInterfaces", findings, interface);
     report_twice(&read, findings);
+    let patterns = read
+        .iter()
+        .filter(|at| at.value.as_str().ends_with(['*', '+']));
+    for At { value, span } in patterns {
+        let message = format!("`{value}` is taken for the name of one interface");
+        let problem = Problem::new(message, "no pattern").help("name each interface");
+        findings.warning(*span, problem);
+    }
     let mut names: Vec<InterfaceName> = read.into_iter().map(|at| at.value).collect();
     names.sort();
     names
