@@ -14,7 +14,8 @@ use super::{Exit, UsageError, documents};
 use crate::cli::{ExplainArgs, Global};
 use crate::explain::{Explanation, HopView, Known, walk};
 use crate::kernel::{Interest, Kernel, Neighbour, Neighbours, NextHops, Tables};
-use crate::model::{Egress, Family, Packet};
+use crate::model::egress::NatTable;
+use crate::model::{Family, Packet};
 use crate::plan;
 use crate::source::Loaded;
 use crate::spec::Severity;
@@ -29,13 +30,15 @@ pub(super) fn run(global: &Global, args: &ExplainArgs) -> Result<Exit> {
     let inputs = session.inputs(documents, &steering);
     let (_, lookups) = plan::interest(&inputs);
     let mut kernel = Kernel::open()?;
-    let observed = kernel.observe(&Interest {
+    let mut observed = kernel.observe(&Interest {
         nexthops: NextHops::Welcome,
         protocol: session.policy().protocol,
         tables: Tables::All,
         lookups,
     })?;
-    let rules = kernel.rules()?;
+    observed.egress.rules = kernel.rules()?;
+    observed.egress.nat = kernel.nat(&NatTable::of(session.policy().protocol))?;
+    let rules = &observed.egress.rules;
     let iif = match &packet.iif {
         None => None,
         Some(name) => {
@@ -46,11 +49,11 @@ pub(super) fn run(global: &Global, args: &ExplainArgs) -> Result<Exit> {
     };
     let way = kernel.way(&packet, iif)?;
     let plan = loaded.as_ref().map(|_| plan::plan(&inputs, &observed));
-    let walk = walk(&packet, &rules, &observed);
+    let walk = walk(&packet, rules, &observed);
     let known = Known {
         inputs: &inputs,
         plan: plan.as_ref(),
-        egress: egress(documents),
+        egress: &documents.egress,
     };
     let mut explanation = Explanation::of((&packet, &walk), &way, &observed, known);
     look_at_hops(&session, explanation.next_hops())?;
@@ -59,11 +62,6 @@ pub(super) fn run(global: &Global, args: &ExplainArgs) -> Result<Exit> {
         false => stdout(|out| Ok(write!(out, "{explanation}")?))?,
     }
     Ok(Exit::Done)
-}
-
-/// The documents of rules and of translation among those that were read.
-fn egress(_: &Loaded) -> &[Egress] {
-    &[]
 }
 
 fn packet(args: &ExplainArgs) -> Result<Packet> {

@@ -26,8 +26,14 @@ impl fmt::Display for Explanation {
         };
         writeln!(f, "kernel: {agrees}: {}", self.kernel.answer)?;
         if let Some(translation) = &self.translation {
-            let (rule, origin) = (&translation.rule, &translation.origin);
-            writeln!(f, "translated: {rule} ({origin})")?;
+            let rule = &translation.rule;
+            match &translation.origin {
+                Some(origin) => writeln!(f, "translated: {rule} ({origin})")?,
+                None => writeln!(
+                    f,
+                    "translated: {rule} (no document that was read asks for it)"
+                )?,
+            }
         }
         for missing in &self.missing {
             let state = missing.state.map_or("not there yet", |state| state.name());

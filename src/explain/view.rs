@@ -8,10 +8,10 @@ use super::compare;
 use super::fit::Fit;
 use super::translate::{self, Leaving};
 use super::walk::{End, Found, Outcome, Step, Walk};
-use crate::model::egress::{FibRule, NatRule, ObservedRule};
+use crate::model::egress::{FibRule, NatObserved, NatRule, ObservedRule};
 use crate::model::{
-    Egress, EgressSpec, IfIndex, NextHopKind, Observed, ObservedRoute, Packet, Place, Protocol,
-    RouteType, Selected, State, Way,
+    Egress, EgressKind, EgressSpec, IfIndex, NextHopKind, Observed, ObservedRoute, Packet, Place,
+    Protocol, RouteType, Selected, State, Way,
 };
 use crate::plan::{Inputs, Plan, Verdict};
 use crate::report::RouteText;
@@ -173,8 +173,9 @@ pub(super) struct KernelView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct TranslationView {
     pub(super) rule: String,
+    /// Nothing where no document that was read asks for it.
     #[serde(flatten)]
-    pub(super) origin: Origin,
+    pub(super) origin: Option<Origin>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -205,8 +206,9 @@ impl Explanation {
         let maker = Maker { observed, known };
         let difference = compare::difference(walk, way, packet);
         let kernel = maker.kernel(way, difference.is_none());
-        let translation = maker.translation(packet, way);
+        let (translation, untranslated) = maker.translation(packet, way);
         let mut remarks: Vec<String> = difference.into_iter().collect();
+        remarks.extend(untranslated);
         remarks.extend(unknown(walk));
         remarks.extend(chosen_later(packet, walk, way));
         Self {
@@ -461,27 +463,69 @@ impl Maker<'_> {
         }
     }
 
-    /// The first rule of a document that translates the packet, where it leaves this node.
-    fn translation(&self, packet: &Packet, way: &Way) -> Option<TranslationView> {
-        let taken = way.taken.as_ref().ok();
-        let taken = taken.filter(|taken| taken.kind == RouteType::Unicast)?;
-        let out = self.link_name(taken.link?);
+    /// The first rule of our table that translates the packet where it leaves this node, and what there is to say about
+    /// it: that only a document is known, or that one asks for what is not there.
+    fn translation(&self, packet: &Packet, way: &Way) -> (Option<TranslationView>, Option<String>) {
+        let Some((from, out)) = self.leaving(packet, way) else {
+            return (None, None);
+        };
         let leaving = Leaving {
-            from: packet.from.or(taken.source)?,
+            from,
             to: packet.to,
             out: &out,
         };
-        self.egress().find_map(|document| {
+        let wanted = self.egress().find_map(|document| {
             let EgressSpec::Masquerade(masquerade) = &document.spec else {
                 return None;
             };
             let mut rules = NatRule::of(&document.id, masquerade);
             let rule = rules.find(|rule| translate::applies(rule, leaving))?;
-            Some(TranslationView {
-                rule: rule.to_string(),
-                origin: self.origin(document.id.to_string(), document.place),
-            })
-        })
+            Some((rule, document))
+        });
+        let there = match &self.observed.egress.nat {
+            NatObserved::Present { rules, .. } => {
+                let mut rules = rules.iter().map(|(rule, _)| rule);
+                rules.find(|rule| translate::applies(rule, leaving))
+            }
+            NatObserved::Absent | NatObserved::Unknown => None,
+            NatObserved::Unavailable(why) => {
+                let view = wanted.map(|(rule, document)| self.translated(&rule, Some(document)));
+                let remark = view.is_some().then(|| {
+                    format!(
+                        "the translation is what a document asks for, not seen in the kernel: {why}"
+                    )
+                });
+                return (view, remark);
+            }
+        };
+        if let Some(rule) = there {
+            let mut documents = self.egress();
+            let asks = |document: &&Egress| {
+                document.kind() == EgressKind::Masquerade && document.id.to_string() == rule.name
+            };
+            return (Some(self.translated(rule, documents.find(asks))), None);
+        }
+        let remark = wanted.map(|(rule, document)| {
+            let origin = self.origin(document.id.to_string(), document.place);
+            format!("{rule} is asked for ({origin}), but not there; `srsync apply` adds it")
+        });
+        (None, remark)
+    }
+
+    fn translated(&self, rule: &NatRule, document: Option<&Egress>) -> TranslationView {
+        let origin = |document: &Egress| self.origin(document.id.to_string(), document.place);
+        TranslationView {
+            rule: rule.to_string(),
+            origin: document.map(origin),
+        }
+    }
+
+    /// With which source, and by which interface, the packet leaves this node; if it does.
+    fn leaving(&self, packet: &Packet, way: &Way) -> Option<(IpAddr, String)> {
+        let taken = way.taken.as_ref().ok();
+        let taken = taken.filter(|taken| taken.kind == RouteType::Unicast)?;
+        let out = self.link_name(taken.link?);
+        Some((packet.from.or(taken.source)?, out))
     }
 
     /// Routes that documents ask for, that would match, and that are not there.

@@ -262,3 +262,42 @@ fn a_name_of_an_interface_that_is_not_there_is_pending() {
     );
     assert!(states[0].contains("eth7"), "{states:?}");
 }
+
+#[test]
+fn explain_follows_a_packet_of_a_pod_to_the_documents_behind_it() {
+    let site = Site::new();
+    let srsync = Srsync::inside(&site.node);
+    let rule = "---\napiVersion: srsync.dev/v1alpha1\nkind: RoutingRule\nmetadata: {name: pods}\n\
+                spec: {from: 10.42.0.0/16, table: 100, priority: 1000}\n";
+    let documents = DOCUMENTS.replace(
+        "  gateway: 192.168.1.1\n",
+        "  gateway: 192.168.1.1\n  table: 100\n",
+    );
+    srsync.file("egress.yaml", &(documents + rule));
+    let explained = || {
+        srsync
+            .on_directory("explain 192.168.2.10 --from 10.42.0.5 --iif pods")
+            .exits(0)
+            .stdout
+    };
+    let text = explained();
+    assert!(!text.contains("translated:"), "{text}");
+    srsync.converge();
+    let text = explained();
+    for part in [
+        "from 10.42.0.0/16 lookup 100",
+        "192.168.2.0/24 via 192.168.1.1 dev eth0",
+        "translated: masquerade from 10.42.0.0/16 to 192.168.2.0/24 out eth0 (pods",
+        "egress.yaml:21",
+        "kernel: says the same",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Somebody took the rule of translation away.
+    site.nft("delete table inet srsync");
+    let text = explained();
+    assert!(
+        text.contains("but not there; `srsync apply` adds it"),
+        "{text}"
+    );
+}

@@ -22,6 +22,7 @@ fn on_a_node(test: impl FnOnce(&Srsync<'_>) + Send) {
             "uplink",
             "destinations: [192.0.2.0/25, '2001:db8::/48'], gateways: [{address: 10.0.2.2}, {address: 'fd00:2::2'}], table: 100",
         );
+        srsync.file("rules.yaml", RULES);
         srsync.converge();
         test(&srsync);
     });
@@ -29,9 +30,19 @@ fn on_a_node(test: impl FnOnce(&Srsync<'_>) + Send) {
 
 const NODE: &str = "\
 route add default via 10.0.1.254 proto dhcp metric 100
--6 route add default via fd00:1::fe proto ra metric 100
-rule add from 10.42.0.0/16 lookup 100 priority 100 protocol 83
--6 rule add from fd42::/64 lookup 100 priority 100 protocol 83";
+-6 route add default via fd00:1::fe proto ra metric 100";
+
+const RULES: &str = "\
+apiVersion: srsync.dev/v1alpha1
+kind: RoutingRule
+metadata: {name: pods}
+spec: {from: 10.42.0.0/16, table: 100, priority: 100}
+---
+apiVersion: srsync.dev/v1alpha1
+kind: RoutingRule
+metadata: {name: pods-6}
+spec: {from: 'fd42::/64', table: 100, priority: 100}
+";
 
 fn explain(srsync: &Srsync<'_>, arguments: &str) -> String {
     let run = srsync
@@ -49,7 +60,7 @@ fn the_way_is_told_with_what_it_beats_and_the_document_behind_it() {
 
 0: from all lookup local (kernel (2))
     table local has no route for it
-100: from 10.42.0.0/16 lookup 100 (srsync (83), of no document that was read)
+100: from 10.42.0.0/16 lookup 100 (pods at rules.yaml:1)
     no: no source is chosen yet
 32766: from all lookup main (kernel (2))
     192.0.2.0/24 via 10.0.1.2 dev east metric 50 (partners at partners.yaml:4)
