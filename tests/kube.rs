@@ -20,6 +20,7 @@ mod kube {
     mod import;
     mod labels;
     mod mirror;
+    mod mirror_kinds;
     mod objects;
     mod server;
     mod settings;

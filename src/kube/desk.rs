@@ -20,8 +20,8 @@ pub(super) enum Concern {
     Connection,
     /// The labels of this node.
     Labels,
-    /// What became of documents, on the objects of this group.
-    Mirror(&'static str),
+    /// What became of documents, on the objects of this kind and group.
+    Mirror(&'static str, &'static str),
     /// Events.
     Events,
     /// Objects that are read like documents.
@@ -36,7 +36,7 @@ impl Concern {
             Self::Connection => "connection".to_owned(),
             Self::Labels => "node labels".to_owned(),
             Self::Events => "events".to_owned(),
-            Self::Mirror(group) => format!("status of staticroutes.{group}"),
+            Self::Mirror(resource, group) => format!("status of {resource}.{group}"),
             Self::Finalizers => "deleted objects".to_owned(),
             Self::Objects(collection) => format!("objects of {collection}"),
         }

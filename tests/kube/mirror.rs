@@ -114,7 +114,7 @@ pub fn list(objects: &[Value]) -> Value {
 }
 
 /// Mirrors until that many requests came and for so many minutes more. Returns the sentences.
-async fn mirror(api: &Api, now: Published, requests: usize, minutes: u64) -> Vec<String> {
+pub async fn mirror(api: &Api, now: Published, requests: usize, minutes: u64) -> Vec<String> {
     let (publisher, published) = watch::channel(Arc::new(now));
     let said = RefCell::new(Vec::new());
     let task = Task {

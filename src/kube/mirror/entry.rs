@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::model::{DocumentId, Prefix, State};
+use serde_json::Value;
+
+use crate::model::{Dialect, DocumentId, Prefix, State};
 use crate::report::{Published, ReasonCode, Report, RowView};
 
 /// So many routes of a document are shown one by one, however many it has.
@@ -44,11 +46,17 @@ impl Problem {
     }
 }
 
+/// What a node has to say of one object.
+pub(super) trait Say {
+    /// Its entry in the status of that object, which has this spec.
+    fn say(&self, dialect: Dialect, node: &str, spec: &Value) -> Value;
+}
+
 /// What this node has to say about its documents.
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
+#[derive(Debug)]
+pub(super) struct Wanted<E = Entry> {
     /// One entry for each document that is for this node.
-    pub(super) entries: BTreeMap<DocumentId, Entry>,
+    pub(super) entries: BTreeMap<DocumentId, E>,
     /// Documents that are there, for this node or not.
     pub(super) documents: BTreeSet<DocumentId>,
     /// Whether these are all documents that there are.

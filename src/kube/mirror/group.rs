@@ -8,8 +8,8 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::entry::{Entry, Wanted};
-use super::shape;
+use super::entry::{Entry, Say, Wanted};
+use super::shape::{self, Objects, Place};
 use super::write::Writer;
 use crate::kube::desk::{self, Concern, Desk};
 use crate::kube::link::{Ask, Link};
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The objects of one group.
 pub(super) struct Group {
-    dialect: Dialect,
+    kind: Objects,
     node: String,
     /// As they were when they were last seen, by name.
     objects: BTreeMap<String, Value>,
@@ -42,15 +42,20 @@ pub(super) struct Group {
 type Spec<'a> = dyn Fn(&DocumentId) -> Option<Value> + 'a;
 
 impl Group {
-    pub(super) fn new(dialect: Dialect, node: &str) -> Self {
+    pub(super) fn new(kind: Objects, node: &str) -> Self {
         Self {
-            dialect,
+            kind,
             node: node.to_owned(),
             objects: BTreeMap::new(),
             look: None,
             not_before: None,
             pace: Pace::default(),
         }
+    }
+
+    /// Which objects they are.
+    pub(super) fn kind(&self) -> Objects {
+        self.kind
     }
 
     /// When there is something to do even if nothing changes.
@@ -60,27 +65,30 @@ impl Group {
 
     /// The object of a document, as far as it is known.
     pub(super) fn object(&self, id: &DocumentId) -> Option<&Value> {
-        let is_ours = id.dialect == self.dialect;
+        let is_ours = id.dialect == self.kind.dialect();
         self.objects.get(&id.name).filter(|_| is_ours)
     }
 
     /// Makes the objects as they should be, as far as the API lets us.
     pub(super) async fn keep<C>(
         &mut self,
-        wanted: &Wanted,
+        wanted: &Wanted<impl Say>,
         spec: &Spec<'_>,
         link: &mut Link<'_, C>,
         desk: &Desk<'_>,
     ) where
         C: AsyncFn() -> Result<Client, Trouble>,
     {
-        let is_ours = |id: &DocumentId| id.dialect == self.dialect;
+        let is_ours = |id: &DocumentId| id.dialect == self.kind.dialect();
         let unused = self.look.is_none() && !wanted.documents.iter().any(is_ours);
         let now = Instant::now();
         if unused || self.not_before.is_some_and(|earliest| now < earliest) {
             return;
         }
-        let concern = Concern::Mirror(shape::place(self.dialect).group);
+        let Place {
+            resource, group, ..
+        } = shape::place(self.kind);
+        let concern = Concern::Mirror(resource, group);
         match self.round(wanted, spec, link).await {
             Ok(()) => {
                 self.pace.reset();
@@ -98,7 +106,7 @@ impl Group {
 
     async fn round<C>(
         &mut self,
-        wanted: &Wanted,
+        wanted: &Wanted<impl Say>,
         spec: &Spec<'_>,
         link: &mut Link<'_, C>,
     ) -> Result<(), Failure>
@@ -111,7 +119,7 @@ impl Group {
             self.read(link).await?;
             self.look = Some(now + self.rest().mul_f64(0.75 + chance() / 2.0));
         }
-        let dialect = self.dialect;
+        let dialect = self.kind.dialect();
         let ours = |id: &DocumentId| id.dialect == dialect;
         for id in wanted.documents.iter().filter(|id| ours(id)) {
             if !self.objects.contains_key(&id.name)
@@ -127,7 +135,7 @@ impl Group {
         }
         if wanted.complete {
             for name in self.left_over(wanted) {
-                self.write(&name, None, link).await?;
+                self.write(&name, None::<&Entry>, link).await?;
             }
         }
         if looks {
@@ -143,7 +151,7 @@ impl Group {
         C: AsyncFn() -> Result<Client, Trouble>,
     {
         let purpose = self.purpose("list");
-        let list = link.ask(&Ask::get(shape::place(self.dialect).path)).await;
+        let list = link.ask(&Ask::get(shape::place(self.kind).path)).await;
         let mut list = list.map_err(|trouble| (purpose, trouble))?;
         let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
             let trouble = Trouble::new(Kind::Server, "the answer is no list");
@@ -156,32 +164,32 @@ impl Group {
 
     /// How long until the next look. All nodes look, and at all entries: the more there are, the less often.
     fn rest(&self) -> Duration {
-        let nodes = |object: &Value| shape::nodes(self.dialect, object).len();
+        let nodes = |object: &Value| shape::nodes(self.kind.dialect(), object).len();
         let nodes = self.objects.values().map(nodes).max().unwrap_or(0);
         LOOK.saturating_mul(u32::try_from(1 + nodes / CROWD).unwrap_or(u32::MAX))
     }
 
-    fn differs(&self, name: &str, entry: &Entry) -> bool {
+    fn differs(&self, name: &str, entry: &impl Say) -> bool {
         let Some(object) = self.objects.get(name) else {
             return false;
         };
-        let there = shape::entry_of(self.dialect, object, &self.node);
-        let about = (self.dialect, object);
+        let there = shape::entry_of(self.kind.dialect(), object, &self.node);
+        let about = (self.kind.dialect(), object);
         let wanted = shape::wanted_entry(about, (&self.node, entry), desk::now());
         there != Some(&wanted)
     }
 
     /// Objects with an entry of this node, which has nothing to say about them any more.
-    fn left_over(&self, wanted: &Wanted) -> Vec<String> {
+    fn left_over(&self, wanted: &Wanted<impl Say>) -> Vec<String> {
         let said: BTreeSet<&str> = wanted
             .entries
             .keys()
-            .filter(|id| id.dialect == self.dialect)
+            .filter(|id| id.dialect == self.kind.dialect())
             .map(|id| id.name.as_str())
             .collect();
         let objects = self.objects.iter();
         let left = objects.filter(|(name, object)| {
-            let there = shape::entry_of(self.dialect, object, &self.node);
+            let there = shape::entry_of(self.kind.dialect(), object, &self.node);
             there.is_some() && !said.contains(name.as_str())
         });
         left.map(|(name, _)| name.clone()).collect()
@@ -190,7 +198,7 @@ impl Group {
     async fn write<C>(
         &mut self,
         name: &str,
-        entry: Option<&Entry>,
+        entry: Option<&impl Say>,
         link: &mut Link<'_, C>,
     ) -> Result<(), Failure>
     where
@@ -206,7 +214,7 @@ impl Group {
 
     fn writer(&self, name: &str) -> Writer {
         Writer {
-            dialect: self.dialect,
+            objects: self.kind,
             name: name.to_owned(),
         }
     }
@@ -232,8 +240,8 @@ impl Group {
         C: AsyncFn() -> Result<Client, Trouble>,
     {
         let wrong = |object: &Value| {
-            let summary = shape::summary(self.dialect, object);
-            let has_any = !shape::nodes(self.dialect, object).is_empty();
+            let summary = shape::summary(self.kind, object);
+            let has_any = !shape::nodes(self.kind.dialect(), object).is_empty();
             has_any
                 && summary
                     .iter()
@@ -255,7 +263,7 @@ impl Group {
     /// for it, and if that one is gone too, its next does it first.
     async fn look_after_others<C>(
         &mut self,
-        wanted: &Wanted,
+        wanted: &Wanted<impl Say>,
         link: &mut Link<'_, C>,
     ) -> Result<(), Failure>
     where
@@ -264,7 +272,7 @@ impl Group {
         let ours = wanted
             .documents
             .iter()
-            .filter(|id| id.dialect == self.dialect);
+            .filter(|id| id.dialect == self.kind.dialect());
         let ours: BTreeSet<&str> = ours.map(|id| id.name.as_str()).collect();
         let mut next: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, object) in &self.objects {
@@ -273,7 +281,7 @@ impl Group {
             if !is_going && !ours.contains(name.as_str()) {
                 continue;
             }
-            let nodes = shape::nodes(self.dialect, object);
+            let nodes = shape::nodes(self.kind.dialect(), object);
             if let Some(node) = shape::next_of(&nodes, &self.node) {
                 let objects = next.entry(node.to_owned()).or_default();
                 objects.push(name.clone());
@@ -291,7 +299,10 @@ impl Group {
                 let Some(object) = self.objects.remove(&name) else {
                     continue;
                 };
-                let written = self.writer(&name).entry(object, (&node, None), link).await;
+                let written = self
+                    .writer(&name)
+                    .entry(object, (&node, None::<&Entry>), link)
+                    .await;
                 self.remember(&name, written).await?;
             }
         }
@@ -308,12 +319,12 @@ impl Group {
         C: AsyncFn() -> Result<Client, Trouble>,
     {
         let object = json!({
-            "apiVersion": self.dialect.api_version(),
-            "kind": "StaticRoute",
+            "apiVersion": self.kind.dialect().api_version(),
+            "kind": self.kind.kind(),
             "metadata": {"name": id.name, "labels": {"app.kubernetes.io/managed-by": "srsync"}},
             "spec": spec,
         });
-        let path = format!("{}?fieldManager=srsync", shape::place(self.dialect).path);
+        let path = format!("{}?fieldManager=srsync", shape::place(self.kind).path);
         let ask = Ask::get(path).with(Method::POST, "application/json", &object);
         match link.ask(&ask).await {
             Ok(object) => drop(self.objects.insert(id.name.clone(), object)),
@@ -332,17 +343,17 @@ impl Group {
     }
 
     fn purpose(&self, verb: &'static str) -> Purpose {
-        let place = shape::place(self.dialect);
+        let place = shape::place(self.kind);
         Purpose {
             verb,
             group: place.group,
-            resource: "staticroutes",
+            resource: place.resource,
             name: format!("of {}", place.group),
             verbs: match verb {
                 "create" => "create, get, list",
                 _ => "get, list",
             },
-            missing: match self.dialect {
+            missing: match self.kind.dialect() {
                 Dialect::Native => {
                     "install its CRD (`srsync schema --crd | kubectl apply -f -`), or set kube.mirror: false"
                 }

@@ -10,15 +10,47 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::entry::Entry;
-use crate::model::{Dialect, Timestamp};
+use super::entry::{Entry, Say};
+use super::plain::Plain;
+use crate::model::{Dialect, EgressKind, Timestamp};
 
 /// So many gateways are named in a summary.
 const GATEWAYS: usize = 3;
 
-/// Where the objects of a group are.
+/// The objects of one kind in one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Objects {
+    /// `StaticRoute`, which each of the groups has.
+    Routes(Dialect),
+    /// Other kinds of our own group.
+    Things(EgressKind),
+    /// `ConnectivityCheck`.
+    Checks,
+}
+
+impl Objects {
+    /// Whose they are.
+    pub(super) fn dialect(self) -> Dialect {
+        match self {
+            Self::Routes(dialect) => dialect,
+            Self::Things(_) | Self::Checks => Dialect::Native,
+        }
+    }
+
+    /// What the API calls one of them.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Routes(_) => "StaticRoute",
+            Self::Things(kind) => kind.name(),
+            Self::Checks => "ConnectivityCheck",
+        }
+    }
+}
+
+/// Where the objects of a kind are.
 pub(super) struct Place {
     pub(super) group: &'static str,
+    pub(super) resource: &'static str,
     pub(super) path: &'static str,
     /// What is behind the name of an object to write its status.
     pub(super) status: &'static str,
@@ -26,23 +58,51 @@ pub(super) struct Place {
     pub(super) written: &'static str,
 }
 
-/// Where the objects of a dialect are.
-pub(super) fn place(dialect: Dialect) -> Place {
-    match dialect {
-        Dialect::Native => Place {
-            group: "srsync.dev",
-            path: "/apis/srsync.dev/v1alpha1/staticroutes",
-            status: "/status",
-            written: "staticroutes/status",
-        },
-        Dialect::DigitalOcean => Place {
+/// Where these objects are.
+pub(super) fn place(objects: Objects) -> Place {
+    let native = |resource, path, written| Place {
+        group: "srsync.dev",
+        resource,
+        path,
+        status: "/status",
+        written,
+    };
+    match objects {
+        Objects::Routes(Dialect::Native) => native(
+            "staticroutes",
+            "/apis/srsync.dev/v1alpha1/staticroutes",
+            "staticroutes/status",
+        ),
+        Objects::Things(EgressKind::Forwarding) => native(
+            "forwardings",
+            "/apis/srsync.dev/v1alpha1/forwardings",
+            "forwardings/status",
+        ),
+        Objects::Things(EgressKind::Masquerade) => native(
+            "masquerades",
+            "/apis/srsync.dev/v1alpha1/masquerades",
+            "masquerades/status",
+        ),
+        Objects::Things(EgressKind::RoutingRule) => native(
+            "routingrules",
+            "/apis/srsync.dev/v1alpha1/routingrules",
+            "routingrules/status",
+        ),
+        Objects::Checks => native(
+            "connectivitychecks",
+            "/apis/srsync.dev/v1alpha1/connectivitychecks",
+            "connectivitychecks/status",
+        ),
+        Objects::Routes(Dialect::DigitalOcean) => Place {
             group: "networking.digitalocean.com",
+            resource: "staticroutes",
             path: "/apis/networking.digitalocean.com/v1/staticroutes",
             status: "",
             written: "staticroutes",
         },
-        Dialect::Ibm => Place {
+        Objects::Routes(Dialect::Ibm) => Place {
             group: "static-route.ibm.com",
+            resource: "staticroutes",
             path: "/apis/static-route.ibm.com/v1/staticroutes",
             status: "/status",
             written: "staticroutes/status",
@@ -87,25 +147,52 @@ pub(super) fn nodes(dialect: Dialect, object: &Value) -> BTreeSet<String> {
 /// the same age.
 pub(super) fn wanted_entry(
     (dialect, object): (Dialect, &Value),
-    (node, entry): (&str, &Entry),
+    (node, entry): (&str, &impl Say),
     now: Timestamp,
 ) -> Value {
-    match dialect {
-        Dialect::Native => {
-            let mut wanted = native(node, entry);
-            if let Some(generation) = object["metadata"]["generation"].as_u64() {
-                wanted["observedGeneration"] = json!(generation);
-            }
-            let before = entry_of(dialect, object, node);
-            let age = before.filter(|before| means(before) == means(&wanted));
-            wanted["since"] = match age {
-                Some(before) => before["since"].clone(),
-                None => json!(now.to_string()),
-            };
-            wanted
+    let mut wanted = entry.say(dialect, node, &object["spec"]);
+    if dialect == Dialect::Native {
+        if let Some(generation) = object["metadata"]["generation"].as_u64() {
+            wanted["observedGeneration"] = json!(generation);
         }
-        Dialect::DigitalOcean => digitalocean(entry),
-        Dialect::Ibm => ibm(node, entry, &object["spec"]),
+        let before = entry_of(dialect, object, node);
+        let age = before.filter(|before| means(before) == means(&wanted));
+        wanted["since"] = match age {
+            Some(before) => before["since"].clone(),
+            None => json!(now.to_string()),
+        };
+    }
+    wanted
+}
+
+impl Say for Entry {
+    fn say(&self, dialect: Dialect, node: &str, spec: &Value) -> Value {
+        match dialect {
+            Dialect::Native => native(node, self),
+            Dialect::DigitalOcean => digitalocean(self),
+            Dialect::Ibm => ibm(node, self, spec),
+        }
+    }
+}
+
+impl Say for Plain {
+    fn say(&self, _: Dialect, node: &str, _: &Value) -> Value {
+        let problems = self.problems.iter().map(|problem| {
+            json!({"what": problem.what, "state": problem.state, "reason": problem.reason})
+        });
+        let mut fields = json!({
+            "node": node,
+            "ready": self.is_ready(),
+            "state": self.state,
+            "problems": problems.collect::<Vec<_>>(),
+        });
+        let (wanted, good) = self.counted;
+        fields[wanted] = json!(self.wanted);
+        fields[good] = json!(self.good);
+        if let Some(first) = self.problems.first() {
+            fields["reason"] = json!(format!("{}: {}", first.what, first.reason));
+        }
+        fields
     }
 }
 
@@ -189,10 +276,17 @@ pub(super) fn list_with(
 }
 
 /// What all entries of an object come to, by field; nothing where the group has no such fields.
-pub(super) fn summary(dialect: Dialect, object: &Value) -> BTreeMap<&'static str, Value> {
+pub(super) fn summary(objects: Objects, object: &Value) -> BTreeMap<&'static str, Value> {
     let status = &object["status"];
-    match dialect {
-        Dialect::Native => native_summary(status["nodes"].as_array().map_or(&[], Vec::as_slice)),
+    match objects.dialect() {
+        Dialect::Native => {
+            let nodes = status["nodes"].as_array();
+            let mut summary = native_summary(nodes.map_or(&[], Vec::as_slice));
+            if !matches!(objects, Objects::Routes(_)) {
+                summary.retain(|field, _| !["routes", "gateway"].contains(field));
+            }
+            summary
+        }
         Dialect::DigitalOcean => {
             let nodes = status["nodes"].as_object();
             let is_ready = |list: &Value| {
@@ -315,7 +409,7 @@ mod tests {
         ];
         let of = |nodes: &[Value]| {
             let object = json!({"status": {"nodes": nodes}});
-            json!(summary(Dialect::Native, &object))
+            json!(summary(Objects::Routes(Dialect::Native), &object))
         };
         let one = of(&nodes);
         let wanted = json!({

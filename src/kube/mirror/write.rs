@@ -7,8 +7,8 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::entry::Entry;
-use super::shape::{self, Place};
+use super::entry::Say;
+use super::shape::{self, Objects, Place};
 use crate::kube::desk;
 use crate::kube::link::{Ask, Link};
 use crate::kube::pace::chance;
@@ -26,7 +26,7 @@ const ASIDE: Duration = Duration::from_millis(200);
 
 /// Writes one object.
 pub(super) struct Writer {
-    pub(super) dialect: Dialect,
+    pub(super) objects: Objects,
     pub(super) name: String,
 }
 
@@ -35,17 +35,18 @@ impl Writer {
     pub(super) async fn entry<C>(
         &self,
         object: Value,
-        (node, entry): (&str, Option<&Entry>),
+        (node, entry): (&str, Option<&impl Say>),
         link: &mut Link<'_, C>,
     ) -> Result<Value, Failure>
     where
         C: AsyncFn() -> Result<Client, Trouble>,
     {
+        let dialect = self.objects.dialect();
         let wanted = |object: &Value| {
-            let about = (self.dialect, object);
+            let about = (dialect, object);
             entry.map(|entry| shape::wanted_entry(about, (node, entry), desk::now()))
         };
-        let written = match (self.dialect, wanted(&object)) {
+        let written = match (dialect, wanted(&object)) {
             (Dialect::Native, Some(entry)) => self.apply(node, &entry, link).await?,
             (Dialect::DigitalOcean, entry) => {
                 let status = json!({"nodes": {node: entry}});
@@ -54,8 +55,7 @@ impl Writer {
             // Server-side apply would leave null where the last entry of a list goes.
             (Dialect::Native | Dialect::Ibm, _) => {
                 let status = |object: &Value| {
-                    let (field, list) =
-                        shape::list_with(self.dialect, object, node, wanted(object));
+                    let (field, list) = shape::list_with(dialect, object, node, wanted(object));
                     let is_there = object["status"][field] == json!(list);
                     (!is_there).then(|| json!({field: list}))
                 };
@@ -75,7 +75,7 @@ impl Writer {
         C: AsyncFn() -> Result<Client, Trouble>,
     {
         self.until_alone(object, link, |object| {
-            let summary = shape::summary(self.dialect, object);
+            let summary = shape::summary(self.objects, object);
             let there = |(field, value): (&&str, &Value)| object["status"][field] == *value;
             (!summary.iter().all(there)).then(|| json!(summary))
         })
@@ -105,7 +105,8 @@ impl Writer {
                 Err(failure) => return Err(failure),
             }
             let read = link.ask(&Ask::get(self.path())).await;
-            object = read.map_err(|trouble| (self.purpose("get", "staticroutes"), trouble))?;
+            object =
+                read.map_err(|trouble| (self.purpose("get", self.place().resource), trouble))?;
         }
         Ok(object)
     }
@@ -122,8 +123,8 @@ impl Writer {
         C: AsyncFn() -> Result<Client, Trouble>,
     {
         let object = json!({
-            "apiVersion": self.dialect.api_version(),
-            "kind": "StaticRoute",
+            "apiVersion": self.objects.dialect().api_version(),
+            "kind": self.objects.kind(),
             "metadata": {"name": self.name},
             "status": {"nodes": [entry]},
         });
@@ -151,21 +152,25 @@ impl Writer {
     {
         let Place {
             status, written, ..
-        } = shape::place(self.dialect);
+        } = self.place();
         let path = format!("{}{status}{query}", self.path());
         let ask = Ask::get(path).with(Method::PATCH, kind, patch);
         let answer = link.ask(&ask).await;
         answer.map_err(|trouble| (self.purpose("patch", written), trouble))
     }
 
+    fn place(&self) -> Place {
+        shape::place(self.objects)
+    }
+
     fn path(&self) -> String {
-        format!("{}/{}", shape::place(self.dialect).path, self.name)
+        format!("{}/{}", self.place().path, self.name)
     }
 
     fn purpose(&self, verb: &'static str, resource: &'static str) -> Purpose {
         Purpose {
             verb,
-            group: shape::place(self.dialect).group,
+            group: self.place().group,
             resource,
             name: self.name.clone(),
             verbs: match verb {
