@@ -144,7 +144,7 @@ pub enum Command {
     Reload,
     /// Remove every route that srsync owns
     Flush(FlushArgs),
-    /// Write this node's links, addresses and routes as a file for `try --snapshot`
+    /// Write this node's links, addresses, routes, rules and settings as a file for `try --snapshot`
     Snapshot,
     /// Write routes that the kernel has already, or objects of a cluster, as documents
     ///
@@ -304,7 +304,7 @@ pub struct TryArgs {
     /// What to read.
     #[command(flatten)]
     pub paths: Paths,
-    /// Rehearse on the links, addresses and routes that `srsync snapshot` wrote, instead of
+    /// Rehearse on the node that `srsync snapshot` wrote down, instead of
     /// stand-ins made up from the documents
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub snapshot: Option<PathBuf>,

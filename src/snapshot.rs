@@ -1,9 +1,12 @@
-//! A node's links, addresses and routes as a file: what `srsync snapshot` writes and
-//! `srsync try --snapshot` reads.
+//! A node's links, addresses and routes as a file, and what it does besides having routes: what `srsync snapshot` writes
+//! and `srsync try --snapshot` reads.
 //!
 //! Owns the format and its translation from and to [`Observed`]. Names instead of numbers
 //! wherever there are names, so that a person can read it, shorten it, or write one by hand.
 
+mod egress;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,6 +17,8 @@ use crate::model::{
     Prefix, PrefixError, Protocol, Route, RouteAttrs, RouteKey, RouteType, Scope, TableId, Tos,
     Weight,
 };
+
+use egress::{BeforeEntry, NatEntry, RuleEntry};
 
 /// Why a file is not a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,18 @@ pub struct Snapshot {
     routes: Vec<RouteEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lookups: Vec<LookupEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<RuleEntry>,
+    /// Where there are none, they are as after boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<BTreeMap<String, i32>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    settings_before: BTreeMap<String, BeforeEntry>,
+    /// Why they cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings_read_only: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nat: Option<NatEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +183,16 @@ impl Snapshot {
                 .collect(),
             routes: observed.routes.iter().map(|r| writer.route(r)).collect(),
             lookups: Vec::new(),
+            rules: observed
+                .egress
+                .rules
+                .iter()
+                .map(|rule| writer.rule(rule))
+                .collect(),
+            settings: Some(writer.settings()),
+            settings_before: writer.settings_before(),
+            settings_read_only: observed.egress.sysctls.read_only.clone(),
+            nat: writer.nat(),
         }
     }
 
@@ -215,6 +242,7 @@ impl Snapshot {
             };
             observed.lookups.insert(entry.address, lookup);
         }
+        observed.egress = reader.egress(self)?;
         Ok(observed)
     }
 }

@@ -211,7 +211,10 @@ fn a_scene_is_rebuilt() {
     enter().unwrap();
     let mut kernel = Kernel::open().unwrap();
     let scene = scene();
-    assert_eq!(populate(&mut kernel, &scene).unwrap(), [] as [String; 0]);
+    assert_eq!(
+        populate(&mut kernel, &scene, Protocol::SRSYNC).unwrap(),
+        [] as [String; 0]
+    );
     let seen = kernel.observe(&everything()).unwrap();
     for link in &scene.links {
         assert_eq!(seen.link(link.index), Some(link));
@@ -251,7 +254,10 @@ fn fifty_links() {
         ..Observed::default()
     };
     let mut kernel = Kernel::open().unwrap();
-    assert_eq!(populate(&mut kernel, &scene).unwrap(), [] as [String; 0]);
+    assert_eq!(
+        populate(&mut kernel, &scene, Protocol::SRSYNC).unwrap(),
+        [] as [String; 0]
+    );
     let seen = kernel.observe(&everything()).unwrap();
     for link in &scene.links {
         assert_eq!(seen.link(link.index), Some(link));
@@ -280,7 +286,7 @@ fn what_cannot_be_made_is_named() {
         ..Observed::default()
     };
     let mut kernel = Kernel::open().unwrap();
-    let warnings = populate(&mut kernel, &scene).unwrap();
+    let warnings = populate(&mut kernel, &scene, Protocol::SRSYNC).unwrap();
     assert_eq!(
         warnings,
         ["route 198.18.0.0/15 in table 254: \

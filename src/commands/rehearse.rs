@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global, args: &TryArgs) -> Result<Exit> {
     }
     sandbox::enter()?;
     let mut kernel = Kernel::open()?;
-    for warning in sandbox::populate(&mut kernel, &scene)? {
+    for warning in sandbox::populate(&mut kernel, &scene, inputs.policy.protocol)? {
         tracing::warn!("{warning}");
     }
     let pass = sync::run(&mut kernel, &inputs)?;

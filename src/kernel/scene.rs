@@ -21,7 +21,8 @@ use nix::libc;
 use super::apply::{ANY_SCOPE, Batch};
 use super::error::KernelError;
 use super::route::Request;
-use super::{Failure, Interest, Kernel, NextHops, Tables};
+use super::{Change, Failure, Interest, Kernel, NextHops, Tables};
+use crate::model::egress::{FibRule, NatObserved, NatTable};
 use crate::model::{
     Address, IfIndex, Link, NextHop, Observed, ObservedRoute, Prefix, Protocol, Route, RouteAttrs,
     TableId,
@@ -30,9 +31,13 @@ use crate::model::{
 /// How long is waited each time for what the kernel does a moment later.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Makes the links, addresses and routes of `scene` in the namespace of `kernel`, which has
-/// nothing but `lo`. Returns what could not be made and why, one line each.
-pub fn populate(kernel: &mut Kernel, scene: &Observed) -> Result<Vec<String>, KernelError> {
+/// Makes the links, addresses, routes, settings and rules of `scene`, and the nftables table of `owner`, in the namespace
+/// of `kernel`, which has nothing but `lo`. Returns what could not be made and why, one line each.
+pub fn populate(
+    kernel: &mut Kernel,
+    scene: &Observed,
+    owner: Protocol,
+) -> Result<Vec<String>, KernelError> {
     quiet_ipv6();
     let links: Vec<&Link> = scene.links.iter().filter(|link| !link.loopback).collect();
     let mut warnings = make_links(kernel, &links)?;
@@ -40,6 +45,49 @@ pub fn populate(kernel: &mut Kernel, scene: &Observed) -> Result<Vec<String>, Ke
     warnings.extend(make_addresses(kernel, scene, &here)?);
     await_addresses(kernel, scene)?;
     warnings.extend(make_routes(kernel, scene, &here)?);
+    warnings.extend(make_settings(kernel, scene));
+    warnings.extend(make_rules(kernel, scene)?);
+    if let NatObserved::Present { rules, .. } = &scene.egress.nat {
+        let refused = kernel.set_nat(&NatTable::of(owner), rules)?.err();
+        warnings.extend(refused.map(|refusal| format!("nftables table: {refusal}")));
+    }
+    Ok(warnings)
+}
+
+/// The settings of the scene. Each that differs: what is for all interfaces comes first and overwrites the others.
+fn make_settings(kernel: &mut Kernel, scene: &Observed) -> Vec<String> {
+    let settings = &scene.egress.sysctls;
+    let mut warnings = Vec::new();
+    for (key, value) in &settings.values {
+        if kernel.sysctl(key).is_some_and(|now| now != *value) {
+            warnings.extend(kernel.write_sysctl(key, *value).err());
+        }
+    }
+    warnings.extend(kernel.remember_sysctls(&settings.remembered).err());
+    warnings
+}
+
+/// The rules of the scene, but for those that the kernel makes itself.
+fn make_rules(kernel: &mut Kernel, scene: &Observed) -> Result<Vec<String>, KernelError> {
+    let mut warnings = Vec::new();
+    let mut owners: BTreeMap<Protocol, Vec<&FibRule>> = BTreeMap::new();
+    for there in &scene.egress.rules {
+        match there.extra {
+            true => warnings.push(format!(
+                "rule {}: it has more to it than a snapshot says",
+                there.rule
+            )),
+            false if there.protocol == Protocol::KERNEL => {}
+            false => owners.entry(there.protocol).or_default().push(&there.rule),
+        }
+    }
+    for (owner, rules) in owners {
+        let changes: Vec<Change<'_>> = rules.iter().map(|rule| Change::AddRule(rule)).collect();
+        let failures = kernel.apply(owner, &changes)?;
+        warnings.extend(describe(&failures, |place| {
+            rules.get(place).map(|rule| format!("rule {rule}"))
+        }));
+    }
     Ok(warnings)
 }
 

@@ -300,4 +300,34 @@ fn explain_follows_a_packet_of_a_pod_to_the_documents_behind_it() {
         text.contains("but not there; `srsync apply` adds it"),
         "{text}"
     );
+fn a_rehearsal_on_a_snapshot_knows_what_the_node_does_besides_routes() {
+    let site = Site::new();
+    let srsync = Srsync::inside(&site.node);
+    let documents = format!(
+        "{DOCUMENTS}---\napiVersion: srsync.dev/v1alpha1\nkind: RoutingRule\nmetadata: {{name: pods}}\n\
+         spec: {{priority: 100, from: 10.42.0.0/16, table: 77}}\n"
+    );
+    srsync.file("egress.yaml", &documents);
+    srsync.converge();
+    // The same rule of another owner is none of ours.
+    site.node.ip("rule del pref 100");
+    site.node
+        .ip("rule add pref 100 from 10.42.0.0/16 lookup 77 proto static");
+    site.node.ip("rule add pref 101 uidrange 5-7 lookup 77");
+    let snapshot = srsync.run("snapshot").exits(0).stdout;
+    srsync.file(".node", &snapshot);
+    let node = srsync.directory().join(".node");
+    let run = srsync.on_directory(&format!("try --snapshot {}", node.display()));
+    let run = run.exits(0);
+    assert!(
+        run.stdout
+            .contains("+ rule 100: from 10.42.0.0/16 lookup 77"),
+        "{}",
+        run.stdout
+    );
+    for there_already in ["sysctl", "masquerade"] {
+        assert!(!run.stdout.contains(there_already), "{}", run.stdout);
+    }
+    assert!(run.stderr.contains("rule 101:"), "{}", run.stderr);
+    srsync.run("flush --yes").exits(0);
 }

@@ -52,6 +52,14 @@ impl SysctlKey {
         (key.path() == path).then_some(key)
     }
 
+    /// The setting that sysctl(8) calls so, if it is one of these; see its text form.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "net.ipv4.ip_forward" => Some(Self::ForwardAll(Family::V4)),
+            _ => Self::at(&swapped(name)),
+        }
+    }
+
     /// The path below `/proc/sys`; an interface may have dots in its name, but no slash.
     pub fn path(&self) -> String {
         let family = |family: &Family| match family {
@@ -89,14 +97,18 @@ impl fmt::Display for SysctlKey {
         if *self == Self::ForwardAll(Family::V4) {
             return f.write_str("net.ipv4.ip_forward");
         }
-        let path = self.path();
-        let swapped = path.chars().map(|c| match c {
-            '/' => '.',
-            '.' => '/',
-            other => other,
-        });
-        f.write_str(&swapped.collect::<String>())
+        f.write_str(&swapped(&self.path()))
     }
+}
+
+/// A path as sysctl(8) writes it, and back.
+fn swapped(path: &str) -> String {
+    let swap = |c| match c {
+        '/' => '.',
+        '.' => '/',
+        other => other,
+    };
+    path.chars().map(swap).collect()
 }
 
 /// What such a setting is.
@@ -186,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_found_again_by_its_path() {
+    fn a_setting_is_found_again_by_its_path_and_by_its_name() {
         let name = |name: &str| InterfaceName::new(name).unwrap();
         let mut keys = vec![
             SysctlKey::AcceptRedirectsAll,
@@ -200,7 +212,8 @@ mod tests {
             keys.push(SysctlKey::Forward(family, name("br-lan.7")));
         }
         for key in keys {
-            assert_eq!(SysctlKey::at(&key.path()), Some(key));
+            assert_eq!(SysctlKey::at(&key.path()).as_ref(), Some(&key));
+            assert_eq!(SysctlKey::named(&key.to_string()), Some(key));
         }
         for other in [
             "net/ipv4/ip_forward",
