@@ -15,7 +15,7 @@ fn carried_out(pass: Pass) -> Pass {
     }
 }
 
-/// The sentences that a daemon would tell, and the routes that somebody undid in between.
+/// The sentences that a daemon would tell, and what somebody undid in between.
 pub(crate) fn text(case: &Path) -> String {
     let (mut before, mut after) = (
         Planned::of(&case.join("before")),
@@ -27,11 +27,19 @@ pub(crate) fn text(case: &Path) -> String {
     for key in undone {
         writeln!(text, "undone: {} metric {}", key.prefix, key.metric).unwrap();
     }
+    let undone = after.report(|after| before.report(|before| after.things_undone_since(before)));
+    for thing in undone {
+        writeln!(text, "undone: {thing}").unwrap();
+    }
     after.pass = carried_out(after.pass);
     after.report(|after| {
         before.report(|before| {
             for changed in after.changes_since(Some(before)) {
                 let sentence = after.sentence(&changed, Some("pid 4711 (ip)"));
+                writeln!(text, "{:?}: {sentence}", changed.kind).unwrap();
+            }
+            for changed in after.things_changed_since(Some(before)) {
+                let sentence = changed.sentence(Some("pid 4711 (ip)"));
                 writeln!(text, "{:?}: {sentence}", changed.kind).unwrap();
             }
         });
