@@ -35,19 +35,36 @@ pub struct Asked<'a> {
     pub lost_to: Option<&'a Egress>,
 }
 
-/// What the documents that are for this node ask for, of which the first by name decides.
-pub fn wanted<'a>(selected: impl IntoIterator<Item = &'a Egress>) -> Wanted<'a> {
-    let mut documents: Vec<&Egress> = selected.into_iter().collect();
-    documents.sort_by(|a, b| a.id.cmp(&b.id));
+/// A document that is for this node, or of which nobody knows that yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Selected<'a> {
+    /// The document.
+    pub egress: &'a Egress,
+    /// Whether it is known to be for this node.
+    pub decided: bool,
+}
+
+/// What the documents ask for, of which the first by name decides. One of which nobody knows yet whether it is for this
+/// node changes nothing, and keeps those after it from changing what it may ask for.
+pub fn wanted<'a>(selected: impl IntoIterator<Item = Selected<'a>>) -> Wanted<'a> {
+    let mut documents: Vec<Selected<'a>> = selected.into_iter().collect();
+    documents.sort_by(|a, b| a.egress.id.cmp(&b.egress.id));
     let mut winners: BTreeMap<SysctlKey, (SysctlValue, &Egress)> = BTreeMap::new();
-    let mut asked = Vec::new();
-    for by in documents {
+    let mut wanted = Wanted::default();
+    for Selected {
+        egress: by,
+        decided,
+    } in documents
+    {
         let EgressSpec::Forwarding(forwarding) = &by.spec else {
             continue;
         };
         for (key, value) in settings(forwarding) {
             let (winning, winner) = *winners.entry(key.clone()).or_insert((value, by));
-            asked.push(Asked {
+            if decided && winning == value {
+                wanted.values.insert(key.clone(), value);
+            }
+            wanted.asked.push(Asked {
                 key,
                 value,
                 by,
@@ -55,11 +72,7 @@ pub fn wanted<'a>(selected: impl IntoIterator<Item = &'a Egress>) -> Wanted<'a> 
             });
         }
     }
-    let values = winners.into_iter().map(|(key, (value, _))| (key, value));
-    Wanted {
-        values: values.collect(),
-        asked,
-    }
+    wanted
 }
 
 /// What a document asks for.
@@ -229,7 +242,12 @@ impl Planner<'_> {
             }
             (wanted, remembered) => {
                 self.decide(&all, None);
-                let held = wanted.and(remembered);
+                // What nobody asks for now may be asked for by a document that is missing.
+                let stays = |ours: &Remembered| match wanted {
+                    Some(_) => true,
+                    None => self.unwanted == Unwanted::Keep && now == ours.set,
+                };
+                let held = remembered.filter(stays);
                 let held = held.map(|ours| self.held(family, now, ours));
                 below.iter().for_each(|key| self.decide(key, held));
             }
@@ -255,11 +273,20 @@ impl Planner<'_> {
         };
         let effect = side_effect(key, value);
         let before = self.remembered(key).map_or(now, |ours| ours.before);
-        let wanted = self.wanted.get(key).copied();
+        let wanted = self.wanted.get(key).copied().or(self.own(key, now));
         if let Some(wanted) = wanted.filter(|wanted| *wanted != effect) {
             self.write(key, wanted, Why::Wanted);
         }
         self.remember(key, before, wanted.unwrap_or(effect));
+    }
+
+    /// What a document that may only be missing asked for about this alone: we wrote it, not `all`.
+    fn own(&self, key: &SysctlKey, now: SysctlValue) -> Option<SysctlValue> {
+        let ours = self.remembered(key)?;
+        let of_family = family_of(key).map(SysctlKey::ForwardAll);
+        let all = of_family.and_then(|all| self.remembered(&all));
+        let is_own = all.is_none_or(|all| side_effect(key, all.set) != ours.set);
+        (self.unwanted == Unwanted::Keep && is_own && now == ours.set).then_some(now)
     }
 
     /// `all` is about to become what it was, and this with it.
@@ -344,6 +371,12 @@ fn family_of(key: &SysctlKey) -> Option<Family> {
         SysctlKey::AcceptRedirectsAll => Some(Family::V4),
         SysctlKey::RpFilterAll | SysctlKey::RpFilter(_) | SysctlKey::AcceptRa(_) => None,
     }
+}
+
+/// The setting that overwrites this one when it is written.
+pub fn overwritten_with(key: &SysctlKey) -> Option<SysctlKey> {
+    let all = SysctlKey::ForwardAll(family_of(key)?);
+    (all != *key).then_some(all)
 }
 
 /// What a setting becomes when this is written to `all` of its family (`inet_forward_change`, net/ipv4/devinet.c).

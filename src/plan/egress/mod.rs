@@ -21,6 +21,9 @@ use forwarding::ForwardingPlan;
 use super::claims::{self, Choice};
 use super::{Blocked, Claim, DocumentVerdict, Inputs, Reason, ReasonCode};
 
+/// Said of what a document asks for and cannot have for now, although it is there.
+const STAYS: &str = "it is there, and stays";
+
 /// What happens to one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EgressVerdict {

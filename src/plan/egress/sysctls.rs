@@ -7,10 +7,12 @@ use crate::model::egress::{SysctlKey, SysctlValue, Sysctls, Thing};
 use crate::model::{Egress, State};
 use crate::plan::claims::Choice;
 
-use super::forwarding::{self, Asked, ForwardingPlan, Unwanted, Verdict, Wanted, Warning, Why};
+use super::forwarding::{
+    self, Asked, ForwardingPlan, Selected, Unwanted, Verdict, Wanted, Warning, Why,
+};
 use super::{
-    Claim, EgressPlan, EgressRow, EgressVerdict, Inputs, Reason, ReasonCode, ThingClaim, conflict,
-    removal,
+    Claim, EgressPlan, EgressRow, EgressVerdict, Inputs, Reason, ReasonCode, STAYS, ThingClaim,
+    conflict, removal,
 };
 
 pub(super) fn plan(
@@ -19,45 +21,33 @@ pub(super) fn plan(
     sysctls: &Sysctls,
     plan: &mut EgressPlan,
 ) {
-    let of = |wanted: fn(&Choice) -> bool| -> Vec<&Egress> {
-        let documents = inputs.egress.iter().zip(selected);
-        let chosen = documents.filter(|(_, choice)| wanted(choice));
-        chosen.map(|(egress, _)| egress).collect()
-    };
-    let wanted = forwarding::wanted(of(|choice| matches!(choice, Choice::Yes)));
+    let documents = inputs.egress.iter().zip(selected);
+    let for_us = documents.filter(|(_, choice)| !matches!(choice, Choice::No(_)));
+    let wanted = forwarding::wanted(for_us.map(|(egress, choice)| Selected {
+        egress,
+        decided: *choice == Choice::Yes,
+    }));
     let settings = forwarding::plan(sysctls, &wanted.values, Unwanted::Restore);
     let judge = Judge {
         inputs,
+        selected,
         sysctls,
         settings: &settings,
         warnings: forwarding::warnings(sysctls, &wanted.values),
     };
     plan.rows
         .extend(wanted.asked.iter().map(|asked| judge.row(asked)));
-    plan.rows.extend(undecided(inputs, selected));
     let going = judge.going(&wanted);
     plan.owned += going.len() + judge.held(&wanted);
     plan.rows.extend(going);
     plan.work.settings_kept = forwarding::plan(sysctls, &wanted.values, Unwanted::Keep);
-    plan.work.settings = settings;
+    // What changes by itself with something else is no removal that a guard would see.
+    let incomplete = inputs.incomplete.is_some() || super::undecided(inputs).is_some();
+    plan.work.settings = match incomplete {
+        true => plan.work.settings_kept.clone(),
+        false => settings,
+    };
     plan.work.remembered = sysctls.remembered.clone();
-}
-
-/// What documents ask for of which nobody knows yet whether they are for this node.
-fn undecided<'a>(
-    inputs: &'a Inputs<'_>,
-    selected: &'a [Choice],
-) -> impl Iterator<Item = EgressRow> + 'a {
-    let documents = inputs.egress.iter().zip(selected);
-    documents.flat_map(move |(egress, choice)| {
-        let reason = choice.undecided().cloned();
-        let asked = forwarding::wanted(reason.iter().map(|_| egress)).asked;
-        let row = move |asked: Asked<'_>| {
-            let claim = claim(inputs, &asked);
-            Some(claim.blocked(State::Pending, reason.clone()?))
-        };
-        asked.into_iter().filter_map(row)
-    })
 }
 
 fn claim(inputs: &Inputs<'_>, asked: &Asked<'_>) -> ThingClaim {
@@ -79,6 +69,7 @@ fn document(inputs: &Inputs<'_>, egress: &Egress) -> Claim {
 
 struct Judge<'a> {
     inputs: &'a Inputs<'a>,
+    selected: &'a [Choice],
     sysctls: &'a Sysctls,
     settings: &'a ForwardingPlan,
     warnings: Vec<Warning>,
@@ -88,6 +79,12 @@ impl Judge<'_> {
     fn row(&self, asked: &Asked<'_>) -> EgressRow {
         let claim = claim(self.inputs, asked);
         let Asked { key, .. } = asked;
+        let choice = self.selected.get(claim.claim.document as usize);
+        if let Some(reason) = choice.and_then(Choice::undecided) {
+            let mut row = claim.blocked(State::Pending, reason.clone());
+            row.warning = self.stays(asked).then(|| STAYS.into());
+            return row;
+        }
         if let Some(winner) = asked.lost_to {
             let what = format!("{key} is set to another value");
             let winner = document(self.inputs, winner);
@@ -132,23 +129,25 @@ impl Judge<'_> {
         found.map(ToString::to_string)
     }
 
-    /// What goes back because no document asks for it any more. What went along with the setting of all interfaces
-    /// comes back with it, without a word about each.
+    /// Whether it is as a document asks that may be for this node, by our doing.
+    fn stays(&self, asked: &Asked<'_>) -> bool {
+        let is_so = self.sysctls.values.get(&asked.key) == Some(&asked.value);
+        is_so && self.sysctls.remembered.contains_key(&asked.key)
+    }
+
+    /// What goes back because no document asks for it any more, or is again as all interfaces are. What went along with
+    /// the setting of all interfaces comes back with it, without a word about each.
     fn going(&self, wanted: &Wanted<'_>) -> Vec<EgressRow> {
         let writes = &self.settings.writes;
-        let restored = |key: &SysctlKey| {
-            writes
-                .get(key)
-                .is_some_and(|write| write.why == Why::Restored)
+        let goes = |write: &forwarding::Write| write.why != Why::Wanted;
+        let goes_along = |key: &SysctlKey| {
+            let all = forwarding::overwritten_with(key);
+            all.is_some_and(|all| writes.get(&all).is_some_and(goes))
         };
-        let is_told = |key: &SysctlKey| match key {
-            SysctlKey::ForwardAll(_) | SysctlKey::RpFilter(_) => true,
-            SysctlKey::Forward(family, _) => !restored(&SysctlKey::ForwardAll(*family)),
-            _ => false,
-        };
-        let going = writes.iter().filter(|(key, write)| {
-            write.why == Why::Restored && is_told(key) && !wanted.values.contains_key(key)
-        });
+        let asked = |key: &SysctlKey| wanted.asked.iter().any(|asked| asked.key == *key);
+        let going = writes
+            .iter()
+            .filter(|(key, write)| goes(write) && !goes_along(key) && !asked(key));
         let row = |(key, write): (&SysctlKey, &forwarding::Write)| {
             let now: SysctlValue = *self.sysctls.values.get(key)?;
             let back = Thing::Sysctl(key.clone(), write.value);

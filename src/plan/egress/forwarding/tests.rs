@@ -221,6 +221,42 @@ fn while_documents_may_be_missing_nothing_is_restored() {
     assert_eq!(plan.remember, before.remembered);
 }
 
+#[test]
+fn what_an_interface_has_of_its_own_outlives_that_all_is_written_while_documents_may_be_missing() {
+    // Its document is missing, and the other one has changed its mind, or somebody has changed all of it.
+    let mut node = Node::with("all=1 default=1 redirects=0 eth0=1 eth1=1");
+    node.passes("eth1=1 eth0=0");
+    node.somebody("eth1=0");
+    let kept = plan(&node.0, &values("all=0"), Unwanted::Keep);
+    assert_eq!(kept.writes.keys().collect::<Vec<_>>(), [&key("all")]);
+    let mut node = Node::with(PLAIN);
+    node.passes("all=1 eth1=0");
+    node.somebody("all=0");
+    let kept = plan(&node.0, &values("all=1"), Unwanted::Keep);
+    let written: Vec<(SysctlKey, i32)> = kept
+        .writes
+        .iter()
+        .map(|(key, write)| (key.clone(), write.value.get()))
+        .collect();
+    assert_eq!(written, [(key("all"), 1), (key("eth1"), 0)]);
+}
+
+#[test]
+fn an_interface_that_came_while_documents_may_be_missing_is_as_if_we_had_never_been_there() {
+    let mut node = Node::with(PLAIN);
+    node.passes("all=1");
+    node.appears("pod0");
+    // The document that asks for `all` cannot be read just now.
+    let kept = plan(&node.0, &values("pod0=0"), Unwanted::Keep);
+    node.0.remembered = kept.remember;
+    for (key, write) in &kept.writes {
+        node.write(key, write.value);
+    }
+    node.is("all=1 default=1 redirects=0 eth0=1 eth1=1 pod0=0");
+    node.passes("");
+    node.is_as_before("all=0 default=0 redirects=1 eth0=0 eth1=0 pod0=0");
+}
+
 /// Every node of two interfaces, every two wishes in a row, and a death after every write: what was before us comes back.
 #[test]
 fn whatever_was_and_was_wanted_and_wherever_we_die_it_is_restored() {
@@ -266,6 +302,13 @@ fn whatever_was_and_was_wanted_and_wherever_we_die_it_is_restored() {
     assert_eq!(runs, 32 * 81 * 18);
 }
 
+fn decided(egress: &Egress) -> Selected<'_> {
+    Selected {
+        egress,
+        decided: true,
+    }
+}
+
 fn document(name: &str, forwarding: Forwarding) -> Egress {
     Egress {
         id: DocumentId {
@@ -296,7 +339,7 @@ fn the_first_by_name_decides_and_the_same_wish_is_no_conflict() {
         ..Forwarding::default()
     };
     let documents = [document("b", of(false)), document("a", of(true))];
-    let wanted = wanted(&documents);
+    let wanted = wanted(documents.iter().map(decided));
     assert_eq!(wanted.values, values("all=1 eth0=1 rp:eth0=2"));
     let lost: Vec<_> = wanted
         .asked
