@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::model::egress::{Counters, NatObserved, NatRule, Thing};
 use crate::model::{Observed, State};
 
-use super::{EgressPlan, EgressVerdict, Reason, ReasonCode, ThingClaim, removal};
+use super::{EgressPlan, EgressVerdict, Reason, ReasonCode, STAYS, ThingClaim, removal};
 
-const CHANGED: &str = "somebody changed the table";
+const CHANGED: &str = "somebody changed the nftables table of srsync: it is made anew as a whole";
 
 pub(super) fn plan(claims: &[&ThingClaim], observed: &Observed, plan: &mut EgressPlan) {
     let (there, intact, exists): (&[(NatRule, Counters)], bool, bool) = match &observed.egress.nat {
@@ -26,6 +26,7 @@ pub(super) fn plan(claims: &[&ThingClaim], observed: &Observed, plan: &mut Egres
         if let Some(reason) = &claim.undecided {
             let mut row = claim.blocked(State::Pending, reason.clone());
             row.counters = counters;
+            row.warning = same.map(|_| STAYS.into());
             plan.rows.push(row);
             wanted.extend(same.cloned());
             continue;

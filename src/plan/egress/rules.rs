@@ -6,8 +6,8 @@ use crate::model::egress::{FibRule, ObservedRule, RuleAction, Thing};
 use crate::model::{Family, Observed, Prefix, PrefixSet, State, TableId};
 
 use super::{
-    Claim, EgressPlan, EgressVerdict, Inputs, Reason, ReasonCode, ThingClaim, Wanted, conflict,
-    removal,
+    Claim, EgressPlan, EgressVerdict, Inputs, Reason, ReasonCode, STAYS, ThingClaim, Wanted,
+    conflict, removal,
 };
 
 /// The priority of the kernel's own rule for the table main (`fib_default_rules_init`, net/ipv4/fib_rules.c).
@@ -56,16 +56,21 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn row(&self, claim: &ThingClaim, rule: &FibRule) -> super::EgressRow {
-        if let Some(reason) = &claim.undecided {
-            return claim.blocked(State::Pending, reason.clone());
-        }
-        if let Some(reason) = self.guard(rule) {
-            return claim.blocked(State::Refused, Arc::new(reason));
-        }
         // The same rule of another owner is no obstacle: each has its own.
         let protocol = self.inputs.policy.protocol;
         let mut there = self.observed.egress.rules.iter();
         let is_there = there.any(|there| there.protocol == protocol && there.is_just(rule));
+        let blocked = |state, reason| {
+            let mut row = claim.blocked(state, reason);
+            row.warning = is_there.then(|| STAYS.into());
+            row
+        };
+        if let Some(reason) = &claim.undecided {
+            return blocked(State::Pending, reason.clone());
+        }
+        if let Some(reason) = self.guard(rule) {
+            return blocked(State::Refused, Arc::new(reason));
+        }
         let verdict = match is_there {
             true => EgressVerdict::Keep,
             false => EgressVerdict::Add,
