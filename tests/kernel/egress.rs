@@ -300,6 +300,9 @@ fn explain_follows_a_packet_of_a_pod_to_the_documents_behind_it() {
         text.contains("but not there; `srsync apply` adds it"),
         "{text}"
     );
+}
+
+#[test]
 fn a_rehearsal_on_a_snapshot_knows_what_the_node_does_besides_routes() {
     let site = Site::new();
     let srsync = Srsync::inside(&site.node);

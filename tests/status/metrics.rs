@@ -1,10 +1,13 @@
 //! Metrics are what their documentation says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Daemon;
 use super::node::{at, check, gateway, published, with};
-use srsync::model::egress::CheckVerdict;
+use srsync::model::Family;
+use srsync::model::egress::{CheckVerdict, Counters, NatRule, Thing, Translation};
+use srsync::plan::egress::{EgressRow, EgressVerdict};
 use srsync::report::GatewayHealth;
 
 async fn scrape(daemon: &Daemon) -> String {
@@ -60,7 +63,28 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 
 #[tokio::test]
 async fn every_metric_is_documented_and_every_documented_metric_is_there() {
-    let daemon = Daemon::start(published());
+    let mut published = published();
+    let translation = EgressRow {
+        thing: Thing::Nat(NatRule {
+            name: "pods".to_owned(),
+            family: Family::V4,
+            sources: vec!["10.42.0.0/16".parse().unwrap()],
+            destinations: Vec::new(),
+            except: Vec::new(),
+            out_interfaces: Vec::new(),
+            translation: Translation::Masquerade,
+        }),
+        claim: None,
+        verdict: EgressVerdict::Keep,
+        warning: None,
+        counters: Some(Counters::default()),
+    };
+    Arc::make_mut(&mut published.pass)
+        .plan
+        .egress
+        .rows
+        .push(translation);
+    let daemon = Daemon::start(published);
     assert_eq!(families(&scrape(&daemon).await), documented());
 }
 
