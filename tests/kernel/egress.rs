@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::egress::{DOCUMENTS, FOREIGN_TABLES, Site};
+use crate::support::egress::{DOCUMENTS, FAR, FOREIGN_TABLES, Site};
 use crate::support::program::{Run, Srsync};
 
 /// The state of the things of a kind, each with its reason, as the report of a run has them.
@@ -333,4 +333,21 @@ fn a_rehearsal_on_a_snapshot_knows_what_the_node_does_besides_routes() {
     }
     assert!(run.stderr.contains("rule 101:"), "{}", run.stderr);
     srsync.run("flush --yes").exits(0);
+}
+
+#[test]
+fn the_example_for_k3s_does_what_it_says() {
+    let site = Site::new();
+    let srsync = Srsync::inside(&site.node);
+    let before = site.node_state();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/k3s-egress");
+    let run = |verb: &str| srsync.run(&format!("{verb} {example}"));
+    run("check").exits(4);
+    run("apply").exits(0);
+    run("check").exits(0);
+    let (far, node) = FAR[0];
+    assert!(site.pings(far));
+    assert_eq!(site.seen_as(far), Some(node.parse().unwrap()));
+    srsync.run("flush --yes").exits(0);
+    assert_eq!(site.node_state(), before);
 }
