@@ -38,6 +38,9 @@ def main():
         os.makedirs(root + to, exist_ok=True)
     os.makedirs(root + "/proc", exist_ok=True)
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV)
+    # One of the paths that are read-only in a container that is not privileged.
+    mount(root + "/proc/sys", root + "/proc/sys", "", MS_BIND)
+    mount("none", root + "/proc/sys", "", MS_BIND | MS_REMOUNT | MS_RDONLY)
     for source, to, read_only in given["mounts"]:
         mount(source, root + to, "", MS_BIND)
         if read_only:
