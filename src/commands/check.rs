@@ -7,6 +7,7 @@ use super::session::Session;
 use super::{Exit, documents};
 use crate::cli::{Global, Paths};
 use crate::model::ConnectivityCheck;
+use crate::model::egress::Answer;
 use crate::plan::{Choice, Inputs, choose};
 use crate::probe::ask::{self, Inquiry};
 use crate::report::{CheckReport, CheckStatus};
@@ -17,7 +18,7 @@ pub(super) fn run(global: &Global, paths: &Paths) -> Result<Exit> {
     let steering = documents::steering(&loaded);
     let inputs = session.inputs(&loaded, &steering);
     let mut checks = Checks::of(&inputs, &loaded.checks);
-    checks.ask(|_| true)?;
+    checks.ask()?;
     let report = CheckReport::new(session.node(), documents::now(), &checks.statuses);
     session.form.checks(&report)?;
     Ok(match report.as_expected {
@@ -50,21 +51,41 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Asks those of them, side by side, that `wanted` says by their place.
-    pub(super) fn ask(&mut self, wanted: impl Fn(usize) -> bool) -> Result<()> {
-        let mut places = Vec::new();
-        let mut inquiries = Vec::new();
-        for (place, inquiry) in self.inquiries.iter().enumerate() {
-            if let Some(inquiry) = inquiry.as_ref().filter(|_| wanted(place)) {
-                places.push(place);
-                inquiries.push(inquiry.clone());
-            }
-        }
-        let answers = block_on(async { Ok(ask::once(&inquiries).await) })?;
-        let now = documents::now();
-        for (place, answer) in places.into_iter().zip(&answers) {
-            self.statuses[place].asked(self.checks[place], answer, now);
-        }
+    /// Asks all of them, side by side.
+    pub(super) fn ask(&mut self) -> Result<()> {
+        let questions = self.questions(|_| true);
+        let answers = block_on(async { Ok(questions.asked().await) })?;
+        self.take(&questions, &answers);
         Ok(())
+    }
+
+    /// What is asked for those of them that `wanted` says by their place.
+    pub(super) fn questions(&self, wanted: impl Fn(usize) -> bool) -> Questions {
+        let inquiries = self.inquiries.iter().enumerate();
+        let asked = inquiries.filter(|(place, _)| wanted(*place));
+        let asked = asked.filter_map(|(place, inquiry)| Some((place, inquiry.clone()?)));
+        let (places, inquiries) = asked.unzip();
+        Questions { places, inquiries }
+    }
+
+    /// Takes over what came of them.
+    pub(super) fn take(&mut self, questions: &Questions, answers: &[Answer]) {
+        let now = documents::now();
+        for (place, answer) in questions.places.iter().zip(answers) {
+            self.statuses[*place].asked(self.checks[*place], answer, now);
+        }
+    }
+}
+
+/// What is asked, and for which targets.
+pub(super) struct Questions {
+    places: Vec<usize>,
+    inquiries: Vec<Inquiry>,
+}
+
+impl Questions {
+    /// What comes of each.
+    pub(super) async fn asked(&self) -> Vec<Answer> {
+        ask::once(&self.inquiries).await
     }
 }

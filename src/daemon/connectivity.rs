@@ -2,11 +2,13 @@
 //!
 //! Nothing about routes hangs on it. A target that several checks ask alike is asked once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use tokio::sync::watch;
 
 use super::journal::{News, Place};
+use crate::model::document::Probe;
 use crate::model::egress::CheckVerdict;
 use crate::model::{ConnectivityCheck, Timestamp};
 use crate::plan::{Choice, Inputs, choose};
@@ -24,6 +26,8 @@ pub(super) struct Connectivity {
 /// One target of a check.
 struct Target {
     check: ConnectivityCheck,
+    /// No two targets of a check are the same in this.
+    asks: (IpAddr, Probe),
     /// What is asked; nothing where it is not sure to be for this node.
     inquiry: Option<Inquiry>,
     status: CheckStatus,
@@ -43,18 +47,20 @@ impl Connectivity {
     pub(super) fn follow(&mut self, inputs: &Inputs<'_>, checks: &[ConnectivityCheck]) -> bool {
         let targets = ConnectivityCheck::targets_of(checks);
         let statuses = CheckStatus::of_all(inputs, checks);
-        let mut before = std::mem::take(&mut self.targets);
+        let before = std::mem::take(&mut self.targets).into_iter();
+        let mut before: BTreeMap<_, _> = before.map(|one| (one.identity(), one)).collect();
         let mut is_different = false;
         for ((check, target), status) in targets.zip(statuses) {
             let is_ours = choose(inputs, &check.selector) == Choice::Yes;
             let inquiry = is_ours.then(|| Inquiry::of(check, target));
             let mut now = Target {
                 check: check.clone(),
+                asks: (target.address, target.probe.clone()),
                 inquiry,
                 status,
             };
-            match before.iter().position(|known| known.is_same(&now)) {
-                Some(place) => now.remember(before.swap_remove(place)),
+            match before.remove(&now.identity()) {
+                Some(known) => now.remember(known),
                 None => is_different = true,
             }
             self.targets.push(now);
@@ -98,10 +104,20 @@ impl Connectivity {
 }
 
 impl Target {
-    /// Whether the same is asked for the same check.
-    fn is_same(&self, other: &Self) -> bool {
-        let identity = |one: &Self| (one.check.id.clone(), one.check.expect, one.inquiry.clone());
-        self.status.target == other.status.target && identity(self) == identity(other)
+    /// What makes it the same target: the same is asked for the same check, wherever it is written.
+    fn identity(&self) -> impl Ord + use<> {
+        let Self {
+            check,
+            asks,
+            inquiry,
+            ..
+        } = self;
+        (
+            check.id.clone(),
+            asks.clone(),
+            check.expect,
+            inquiry.clone(),
+        )
     }
 
     /// Takes over what was known of the same target, wherever it is written now.

@@ -41,13 +41,6 @@ enum Turn {
 }
 
 impl Gate {
-    /// The places of the targets that passed before and do not now.
-    pub fn broken(&self) -> Vec<usize> {
-        let turns = self.turns().enumerate();
-        let broken = turns.filter(|(_, (turn, ..))| *turn == Turn::Broken);
-        broken.map(|(place, _)| place).collect()
-    }
-
     /// Whether all that is asked from this node is as it should be now.
     pub fn is_as_expected(&self) -> bool {
         let good = [Turn::Passes, Turn::Mended, Turn::Elsewhere];

@@ -2,11 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process::Stdio;
 use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::Namespace;
 use crate::support::crossroads::{Crossroads, Net, PHASE, assert_way};
 use crate::support::program::{Run, Srsync};
+use crate::support::tables::wait_until;
 
 /// What a node reaches only by way of gateway a, and who answers there.
 struct Side {
@@ -155,7 +160,10 @@ fn a_change_that_breaks_a_check_is_rolled_back_without_a_lost_packet() {
             side.answers
         );
         said(&run.stderr, &subject);
-        said(&run.stderr, "and is not any more: ");
+        said(
+            &run.stderr,
+            "that passed before this change and not after it: ",
+        );
         said(
             &run.stderr,
             "the change is rolled back (6 in all), and everything is as it was",
@@ -342,6 +350,56 @@ fn what_somebody_changed_meanwhile_is_left_and_told() {
                 .contains("proto bird")
         );
         node.ip(&theirs.replace("route add", "route del"));
+    });
+}
+
+/// Who ends the program while it asks may have lost the way to the node by this very change.
+#[test]
+fn who_ends_it_while_it_asks_takes_the_change_back() {
+    Crossroads::in_both_families(|crossroads, srsync, net| {
+        let (node, side) = (&crossroads.node, side(net));
+        working(srsync, net);
+        srsync.converge();
+        let before = everything(node);
+        let text = format!(
+            "apiVersion: srsync.dev/v1alpha1\nkind: ConnectivityCheck\nmetadata: {{name: check}}\n\
+             spec: {{targets: ['{}'], timeout: 1h, interval: 1h}}\n",
+            side.answers
+        );
+        srsync.file("check.yaml", &text);
+        let nowhere = format!("destinations: ['{}'], gateway: '{}'", side.prefix, net.b);
+        srsync.document("side", &nowhere);
+        crossroads.gateways[1].ip(&format!(
+            "{} route add blackhole {}",
+            net.family, side.prefix
+        ));
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            let apply = srsync
+                .command("apply --check")
+                .arg(srsync.directory())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            wait_until("the route leads the other way", || {
+                let shown = node.ip(&format!("{} route show {}", net.family, side.prefix));
+                shown.contains(net.b)
+            });
+            kill(Pid::from_raw(apply.id() as i32), signal).unwrap();
+            let ended = apply.wait_with_output().unwrap();
+            let said = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(1), "{said}");
+            let words = format!("ended by {} before the checks had passed", signal.as_str());
+            assert!(said.contains(&words), "{said}");
+            let shown = String::from_utf8(ended.stdout).unwrap();
+            let after = format!("after:  Unknown, could not ask: {words}");
+            assert!(shown.contains(&after), "{shown}");
+            assert_eq!(everything(node), before);
+        }
+        crossroads.gateways[1].ip(&format!(
+            "{} route del blackhole {}",
+            net.family, side.prefix
+        ));
     });
 }
 
