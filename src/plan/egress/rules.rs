@@ -29,6 +29,7 @@ pub(super) fn plan(
         wanted,
     };
     let mut taken: Vec<(&FibRule, Claim)> = Vec::new();
+    let mut rows = Vec::new();
     for claim in claims {
         let Thing::Rule(rule) = &claim.thing else {
             continue;
@@ -36,16 +37,18 @@ pub(super) fn plan(
         if let Some((_, winner)) = taken.iter().find(|(other, _)| *other == rule) {
             let advice = "one of the two is enough";
             let reason = conflict(inputs, *winner, "the same rule is asked for", advice);
-            plan.rows.push(claim.blocked(State::Conflict, reason));
+            rows.push(claim.blocked(State::Conflict, reason));
             continue;
         }
         taken.push((rule, claim.claim));
-        plan.rows.push(judge.row(claim, rule));
+        rows.push(judge.row(claim, rule));
     }
     let unwanted = |there: &&&ObservedRule| !taken.iter().any(|(rule, _)| there.is_just(rule));
     let removals = ours.iter().filter(unwanted);
-    plan.rows
-        .extend(removals.map(|there| removal(Thing::Rule(there.rule.clone()), None)));
+    rows.extend(removals.map(|there| removal(Thing::Rule(there.rule.clone()), None)));
+    // In the order in which the kernel asks them, for whoever reads it.
+    rows.sort_by(|a, b| a.thing.cmp(&b.thing));
+    plan.rows.extend(rows);
 }
 
 struct Judge<'a> {
