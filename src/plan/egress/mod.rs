@@ -63,6 +63,8 @@ pub struct EgressPlan {
     pub documents: Vec<DocumentVerdict>,
     /// How many things of ours the kernel had.
     pub owned: usize,
+    /// Our nftables table goes, and nothing in it could be read as a rule: there is no row of it.
+    pub unread_goes: bool,
     /// What is to be written in order that the rows come true.
     pub work: EgressWork,
 }
@@ -112,7 +114,7 @@ impl EgressPlan {
     /// How many things no document asks for any more.
     pub(super) fn removed(&self) -> usize {
         let removed = |row: &&EgressRow| matches!(row.verdict, EgressVerdict::Remove(_));
-        self.rows.iter().filter(removed).count()
+        self.rows.iter().filter(removed).count() + usize::from(self.unread_goes)
     }
 
     /// Whether any document asks for anything.

@@ -21,7 +21,8 @@ pub(super) fn plan(claims: &[&ThingClaim], observed: &Observed, plan: &mut Egres
         let Thing::Nat(rule) = &claim.thing else {
             continue;
         };
-        let same = there.iter().find(|(other, _)| is_same(other, rule));
+        let just = there.iter().find(|(other, _)| other == rule);
+        let same = just.or_else(|| there.iter().find(|(other, _)| is_same(other, rule)));
         let counters = same.map(|(_, counters)| *counters);
         if let Some(reason) = &claim.undecided {
             let mut row = claim.blocked(State::Pending, reason.clone());
@@ -59,7 +60,8 @@ pub(super) fn plan(claims: &[&ThingClaim], observed: &Observed, plan: &mut Egres
             && now.map(|(rule, _)| rule).eq(then.map(|(rule, _)| rule))
     };
     let with_going = [&*wanted, &*going].concat();
-    let adds = !intact
+    let nothing_known = with_going.is_empty();
+    let adds = (!intact && !nothing_known)
         || wanted
             .iter()
             .any(|(rule, _)| !there.iter().any(|(other, _)| other == rule));
@@ -69,9 +71,11 @@ pub(super) fn plan(claims: &[&ThingClaim], observed: &Observed, plan: &mut Egres
         true if plan.work.nat.is_some() || is_there(&wanted) => None,
         _ => Some(wanted),
     };
+    plan.unread_goes = !intact && nothing_known;
+    plan.owned += usize::from(plan.unread_goes);
 }
 
-/// A rule is known by its document and family, whatever it says.
+/// A rule is known by its document and family, whatever it says. Very long names can look alike.
 fn is_same(a: &NatRule, b: &NatRule) -> bool {
     (&a.name, a.family) == (&b.name, b.family)
 }
@@ -189,6 +193,27 @@ mod tests {
         let plan = planned(&rules, present(&rules, false));
         assert!(!plan.is_settled(true));
         assert_eq!(names(&plan.work.nat), Some(vec!["a"]));
+    }
+
+    #[test]
+    fn rules_of_documents_whose_long_names_begin_alike_are_kept() {
+        let rules = [rule("a", "10.1.0.0/16"), rule("a", "10.2.0.0/16")];
+        let plan = planned(&rules, present(&rules, true));
+        assert!(plan.is_settled(true), "{plan:?}");
+        let plan = planned(&rules[1..], present(&rules, true));
+        assert_eq!(names(&plan.work.nat_after), Some(vec!["a"]));
+    }
+
+    #[test]
+    fn a_table_in_which_nothing_can_be_read_goes_last_and_counts_as_removed() {
+        let plan = planned(&[], present(&[], false));
+        assert_eq!(plan.work.nat, None);
+        assert_eq!(names(&plan.work.nat_after), Some(vec![]));
+        assert_eq!(plan.removed(), 1);
+        assert!(plan.is_settled(false));
+        let plan = planned(&[rule("a", "10.1.0.0/16")], present(&[], false));
+        assert_eq!(names(&plan.work.nat), Some(vec!["a"]));
+        assert_eq!(plan.removed(), 0);
     }
 
     #[test]
