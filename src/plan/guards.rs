@@ -208,29 +208,37 @@ pub(super) fn removals(
         ));
     }
     let nothing_wanted = rows.iter().all(|row| row.claim.is_none()) && !egress.wants_something();
+    let only_routes = egress.owned == 0;
     if removed > 0 && nothing_wanted && !policy.allow_empty {
+        let what = match only_routes {
+            true => "no route is wanted on this node, so every route",
+            false => "nothing is wanted on this node, so everything",
+        };
         return Removals::Withheld(Reason::new(
             ReasonCode::EmptySet,
             format!(
-                "no route is wanted on this node, so every route that srsync owns would go \
-                 ({removed}); if that is meant, set allowEmpty: true (--allow-empty), or use \
+                "{what} that srsync owns would go ({removed}); if that is meant, set allowEmpty: true (--allow-empty), or use \
                  `srsync flush`"
             ),
         ));
     }
     match policy.max_removals {
         Some(limit) if removed > limit.of(owned) => {
-            Removals::Withheld(too_many(removed, owned, limit))
+            let what = match only_routes {
+                true => "routes",
+                false => "routes and other things",
+            };
+            Removals::Withheld(too_many((removed, owned), what, limit))
         }
         _ => Removals::Allowed,
     }
 }
 
-fn too_many(removed: usize, owned: usize, limit: MaxRemovals) -> Reason {
+fn too_many((removed, owned): (usize, usize), what: &str, limit: MaxRemovals) -> Reason {
     Reason::new(
         ReasonCode::MaxRemovals,
         format!(
-            "{removed} of {owned} routes would be removed, more than maxRemovals {limit} allows; \
+            "{removed} of {owned} {what} would be removed, more than maxRemovals {limit} allows; \
              none is. If that is meant, raise maxRemovals (--max-removals)"
         ),
     )
