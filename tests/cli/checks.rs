@@ -25,7 +25,7 @@ fn node_and_neighbour() -> (Namespace, Namespace) {
 fn check(name: &str, targets: &str, more: &str) -> String {
     format!(
         "apiVersion: srsync.dev/v1alpha1\nkind: ConnectivityCheck\nmetadata: {{name: {name}}}\nspec:\n  \
-         targets: [{targets}]\n  timeout: 200ms\n  attempts: 2\n{more}---\n"
+         targets: [{targets}]\n  timeout: 200ms\n  attempts: 5\n{more}---\n"
     )
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::egress::{DOCUMENTS, FAR, FOREIGN_TABLES, Site};
 use crate::support::program::{Run, Srsync};
+use crate::support::tables::wait_until;
 
 /// The state of the things of a kind, each with its reason, as the report of a run has them.
 fn states(run: &Run, kind: &str) -> Vec<String> {
@@ -346,8 +347,9 @@ fn the_example_for_k3s_does_what_it_says() {
     run("apply").exits(0);
     run("check").exits(0);
     let (far, node) = FAR[0];
-    assert!(site.pings(far));
-    assert_eq!(site.seen_as(far), Some(node.parse().unwrap()));
+    wait_until("the far host answers", || site.pings(far));
+    let node = node.parse().unwrap();
+    wait_until("it sees the node", || site.seen_as(far) == Some(node));
     srsync.run("flush --yes").exits(0);
     assert_eq!(site.node_state(), before);
 }

@@ -36,7 +36,7 @@ fn side(net: &Net) -> Side {
 fn check(srsync: &Srsync<'_>, name: &str, targets: &str, more: &str) {
     let text = format!(
         "apiVersion: srsync.dev/v1alpha1\nkind: ConnectivityCheck\nmetadata: {{name: {name}}}\n\
-         spec: {{targets: [{targets}], timeout: 500ms, attempts: 2{more}}}\n"
+         spec: {{targets: [{targets}], timeout: 1s, attempts: 2{more}}}\n"
     );
     srsync.file(&format!("{name}.yaml"), &text);
 }

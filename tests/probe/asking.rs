@@ -29,6 +29,14 @@ fn inquiry(address: &str, probe: Probe) -> Inquiry {
     }
 }
 
+/// The same, where there is an answer to wait for: on a busy machine it may come late.
+fn patient(address: &str, probe: Probe) -> Inquiry {
+    Inquiry {
+        timeout: Duration::from_secs(10),
+        ..inquiry(address, probe)
+    }
+}
+
 const TCP: Probe = Probe::Tcp { port: 7000 };
 
 fn http() -> Probe {
@@ -83,19 +91,19 @@ fn assert_not_asked(answer: &Answer, words: &str) {
 fn each_kind_of_question_has_its_answer() {
     let (node, gateway) = node_and_gateway();
     for net in [V4, V6] {
-        assert_given(&ask(&node, &inquiry(net.gateway, Probe::Icmp)));
+        assert_given(&ask(&node, &patient(net.gateway, Probe::Icmp)));
 
         let refused = Answer::Other(Loss::Refused);
-        assert_eq!(ask(&node, &inquiry(net.gateway, TCP)), refused);
+        assert_eq!(ask(&node, &patient(net.gateway, TCP)), refused);
         let _listener = Server::start(&gateway, net.port(7000), None);
-        assert_given(&ask(&node, &inquiry(net.gateway, TCP)));
+        assert_given(&ask(&node, &patient(net.gateway, TCP)));
 
-        assert_eq!(ask(&node, &inquiry(net.gateway, http())), refused);
+        assert_eq!(ask(&node, &patient(net.gateway, http())), refused);
         let answer = |status: &str| Some(format!("HTTP/1.0 {status}\r\n\r\n"));
         let server = Server::start(&gateway, net.port(8080), answer("503 Busy").as_deref());
         let busy = Answer::Other(Loss::Status(503));
-        assert_eq!(ask(&node, &inquiry(net.gateway, http())), busy);
-        let mut expected = inquiry(net.gateway, http());
+        assert_eq!(ask(&node, &patient(net.gateway, http())), busy);
+        let mut expected = patient(net.gateway, http());
         if let Probe::Http { expect_status, .. } = &mut expected.probe {
             *expect_status = (503, 503);
         }
@@ -222,7 +230,7 @@ fn many_are_asked_side_by_side_and_answered_in_their_order() {
     let mut inquiries = Vec::new();
     for n in 100..200 {
         inquiries.push(inquiry(&format!("10.0.1.{n}"), Probe::Icmp));
-        inquiries.push(inquiry(V6.gateway, Probe::Icmp));
+        inquiries.push(patient(V6.gateway, Probe::Icmp));
     }
     let answers = thread::scope(|scope| {
         let asking = scope.spawn(|| node.enter(|| runtime().block_on(ask::once(&inquiries))));
