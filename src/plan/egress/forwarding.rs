@@ -181,14 +181,6 @@ struct Planner<'a> {
     plan: ForwardingPlan,
 }
 
-/// What we made of `all`, and what it was.
-#[derive(Clone, Copy)]
-struct Held {
-    /// What an interface would have inherited without us.
-    inherited: SysctlValue,
-    now: SysctlValue,
-}
-
 impl Planner<'_> {
     fn verdict(&self, key: &SysctlKey) -> Verdict {
         match (self.now(key), self.wanted.get(key)) {
@@ -235,31 +227,37 @@ impl Planner<'_> {
             (None, Some(ours)) if self.is_to_be_restored(now, ours) => {
                 self.write(&all, ours.before, Why::Restored);
                 self.remember(&all, ours.before, ours.set);
-                let held = self.held(family, now, ours);
                 below
                     .iter()
-                    .for_each(|key| self.written_back(key, held, ours.before));
+                    .for_each(|key| self.written_back(key, ours.before));
             }
             (wanted, remembered) => {
                 self.decide(&all, None);
-                // What nobody asks for now may be asked for by a document that is missing.
-                let stays = |ours: &Remembered| match wanted {
-                    Some(_) => true,
-                    None => self.unwanted == Unwanted::Keep && now == ours.set,
-                };
-                let held = remembered.filter(stays);
-                let held = held.map(|ours| self.held(family, now, ours));
+                let held = wanted.and(remembered).map(|_| now);
                 below.iter().for_each(|key| self.decide(key, held));
             }
         }
     }
 
-    fn held(&self, family: Family, now: SysctlValue, ours: Remembered) -> Held {
-        let default = self.remembered(&SysctlKey::ForwardDefault(family));
-        Held {
-            inherited: default.map_or(ours.before, |default| default.before),
-            now,
-        }
+    /// What an interface that came while `default` was ours would have got without us.
+    fn inherited(&self, key: &SysctlKey, now: SysctlValue) -> Option<SysctlValue> {
+        let SysctlKey::Forward(family, _) = key else {
+            return None;
+        };
+        let default = self.remembered(&SysctlKey::ForwardDefault(*family))?;
+        (now == default.set && self.remembered(key).is_none()).then_some(default.before)
+    }
+
+    /// Whether the next plan takes what is not remembered for an interface that came while `default` was ours.
+    fn is_default_remembered(&self, key: &SysctlKey) -> bool {
+        let default = family_of(key).map(SysctlKey::ForwardDefault);
+        default.is_some_and(|default| self.plan.remember.contains_key(&default))
+    }
+
+    /// What a setting was before us that is written now.
+    fn before(&self, key: &SysctlKey, now: SysctlValue) -> SysctlValue {
+        let remembered = self.remembered(key).map(|ours| ours.before);
+        remembered.or(self.inherited(key, now)).unwrap_or(now)
     }
 
     fn is_to_be_restored(&self, now: SysctlValue, ours: Remembered) -> bool {
@@ -272,7 +270,7 @@ impl Planner<'_> {
             return;
         };
         let effect = side_effect(key, value);
-        let before = self.remembered(key).map_or(now, |ours| ours.before);
+        let before = self.before(key, now);
         let wanted = self.wanted.get(key).copied().or(self.own(key, now));
         if let Some(wanted) = wanted.filter(|wanted| *wanted != effect) {
             self.write(key, wanted, Why::Wanted);
@@ -290,17 +288,16 @@ impl Planner<'_> {
     }
 
     /// `all` is about to become what it was, and this with it.
-    fn written_back(&mut self, key: &SysctlKey, held: Held, value: SysctlValue) {
+    fn written_back(&mut self, key: &SysctlKey, value: SysctlValue) {
         let Some(now) = self.now(key) else {
             return;
         };
         let effect = side_effect(key, value);
-        let inherits = now == side_effect(key, held.now);
         let remembered = self.remembered(key);
         let without_us = match remembered {
             Some(ours) if now == ours.set => ours.before,
-            None if inherits => side_effect(key, held.inherited),
-            _ => now,
+            Some(_) => now,
+            None => self.inherited(key, now).unwrap_or(now),
         };
         if let Some(wanted) = self.wanted.get(key).copied() {
             let before = remembered.map_or(without_us, |ours| ours.before);
@@ -314,11 +311,13 @@ impl Planner<'_> {
             self.write(key, without_us, Why::Restored);
         } else if let Some(ours) = remembered.filter(|ours| now == ours.set) {
             self.remember(key, ours.before, ours.set);
+        } else if self.is_default_remembered(key) {
+            self.remember(key, without_us, effect);
         }
     }
 
     /// A setting that nothing else overwrites in this plan. `held` is `all` of its family, if that is ours and in place.
-    fn decide(&mut self, key: &SysctlKey, held: Option<Held>) {
+    fn decide(&mut self, key: &SysctlKey, held: Option<SysctlValue>) {
         let Some(now) = self.now(key) else {
             return;
         };
@@ -326,20 +325,22 @@ impl Planner<'_> {
         if let Some(wanted) = self.wanted.get(key).copied() {
             if wanted != now {
                 self.write(key, wanted, Why::Wanted);
-                // An interface that came while `all` was ours has what we made of it.
-                let inherits = held.filter(|held| now == side_effect(key, held.now));
-                let now = inherits.map_or(now, |held| side_effect(key, held.inherited));
-                let before = remembered.map_or(now, |ours| ours.before);
+            }
+            let before = self.before(key, now);
+            if wanted != now || before != now || remembered.is_some() {
                 self.remember(key, before, wanted);
-            } else if let Some(ours) = remembered {
-                self.remember(key, ours.before, wanted);
             }
             return;
         }
         let Some(ours) = remembered else {
+            let inherited = self.inherited(key, now).filter(|before| *before != now);
+            if let (Some(before), None, Unwanted::Restore) = (inherited, held, self.unwanted) {
+                self.write(key, before, Why::Restored);
+                self.remember(key, before, now);
+            }
             return;
         };
-        let like_all = held.map(|held| side_effect(key, held.now));
+        let like_all = held.map(|all| side_effect(key, all));
         match like_all {
             _ if self.unwanted == Unwanted::Keep => self.remember(key, ours.before, ours.set),
             // Until `all` is what it was.
@@ -354,10 +355,14 @@ impl Planner<'_> {
                 self.write(key, ours.before, Why::Restored);
                 self.remember(key, ours.before, ours.set);
             }
-            None if now != ours.set && now != ours.before => {
-                self.plan.left.insert(key.clone(), now);
+            None => {
+                if now != ours.set && now != ours.before {
+                    self.plan.left.insert(key.clone(), now);
+                }
+                if self.is_default_remembered(key) {
+                    self.remember(key, ours.before, ours.set);
+                }
             }
-            None => {}
         }
     }
 }

@@ -198,6 +198,35 @@ fn interfaces_that_come_later_are_as_if_we_had_never_been_there() {
 }
 
 #[test]
+fn an_interface_that_came_in_between_is_as_without_us_whatever_becomes_of_all() {
+    // `all` is again what it was before the document goes, so only what came with `default` is put back.
+    let before = "all=1 default=0 redirects=0 eth0=1 eth1=0";
+    let mut node = Node::with(before);
+    node.passes("all=0");
+    node.passes("all=1");
+    node.appears("pod0");
+    node.passes("");
+    node.is_as_before(&format!("{before} pod0=0"));
+    let mut node = Node::with("all=1 default=1 redirects=0 eth0=1 eth1=1");
+    node.passes("all=0");
+    node.appears("pod0");
+    node.passes("all=1");
+    node.passes("");
+    node.is_as_before("all=1 default=1 redirects=0 eth0=1 eth1=1 pod0=1");
+}
+
+#[test]
+fn an_interface_that_is_asked_to_be_as_it_came_is_put_back_all_the_same() {
+    let mut node = Node::with("all=0 default=1 redirects=1 eth0=0 eth1=0");
+    node.passes("all=1");
+    node.passes("all=0");
+    node.appears("pod0");
+    node.passes("pod0=0");
+    node.passes("");
+    node.is_as_before("all=0 default=1 redirects=1 eth0=0 eth1=0 pod0=1");
+}
+
+#[test]
 fn an_interface_that_is_gone_is_nothing_to_restore() {
     let mut node = Node::with("all=0 default=0 redirects=1 eth0=0 eth1=1");
     node.passes("all=1 eth0=0");
