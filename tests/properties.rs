@@ -1,5 +1,5 @@
 //! What holds of every plan, whatever the documents and whatever the kernel has; and, in
-//! `properties/`, of every choice among gateways and of every import.
+//! `properties/`, of every choice among gateways, of every import, and of what a node does besides having routes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "properties/egress.rs"]
+mod egress;
 #[path = "properties/gateways.rs"]
 mod gateways;
 #[path = "properties/imports.rs"]

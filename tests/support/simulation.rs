@@ -1,6 +1,9 @@
 //! A kernel made of a list, and the promises that must hold of every plan: shared by the property
 //! tests and the fuzz target.
 
+#[path = "simulated_egress.rs"]
+pub(crate) mod egress;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -16,6 +19,8 @@ use srsync::plan::{self, Inputs, Plan, Verdict};
 /// EXCL refuses an occupied slot, REPLACE hits one route of the slot whoever owns it, DELROUTE
 /// takes the first one that nothing it was told speaks against.
 pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed) {
+    let pass = egress::Pass::of(plan, protocol);
+    pass.before_routes(observed);
     for change in &plan.objects.changes {
         moves_nobody_else(change, plan);
         put_object(change, protocol, observed);
@@ -29,6 +34,7 @@ pub(crate) fn carry_out(plan: &Plan, protocol: Protocol, observed: &mut Observed
         assert_eq!(observed.routes.len(), routes, "an object took routes along");
         assert_eq!(observed.nexthops.len() + 1, objects, "and groups");
     }
+    pass.after_routes(observed);
 }
 
 /// No route goes where a changed group leads, not for a moment, if it is on its way to another group.
@@ -297,6 +303,7 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
     let adopts = inputs.policy.foreign_routes == srsync::model::ForeignRoutes::Adopt;
     let foreign_before = foreign(observed, protocol);
     let foreign_objects = foreign_nexthops(observed, protocol);
+    let foreign_rules = egress::foreign_rules(&observed.egress, protocol);
     // One round for each route that makes another possible, one that finds nothing to do, and one
     // for each further route in a crowded slot: what is withdrawn goes also where surplus must stay.
     let ours = observed.routes.iter().filter(|r| r.protocol == protocol);
@@ -308,7 +315,12 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
         let plan = plan::plan(inputs, observed);
         one_verdict_each(&plan, observed, protocol);
         guards_hold(inputs, &plan, observed);
+        egress::forget(&plan, observed);
         if plan.is_empty() {
+            assert_eq!(
+                egress::foreign_rules(&observed.egress, protocol),
+                foreign_rules
+            );
             assert_eq!(foreign_nexthops(observed, protocol), foreign_objects);
             if !adopts {
                 assert_eq!(
@@ -322,7 +334,9 @@ pub(crate) fn converge(inputs: &Inputs<'_>, observed: &mut Observed) {
         let ours_before = observed.routes.len() - foreign(observed, protocol).len();
         carry_out(&plan, protocol, observed);
         let ours_after = observed.routes.len() - foreign(observed, protocol).len();
-        let nothing_wanted = plan.rows.iter().all(|row| row.claim.is_none());
+        let things = plan.egress.rows.iter().map(|row| row.claim);
+        let mut claims = plan.rows.iter().map(|row| row.claim).chain(things);
+        let nothing_wanted = claims.all(|claim| claim.is_none());
         assert!(
             ours_before == 0 || ours_after > 0 || inputs.policy.allow_empty || !nothing_wanted,
             "an empty set removed everything"
