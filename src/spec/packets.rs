@@ -102,5 +102,15 @@ pub(super) fn ports(item: &Item<'_, '_>) -> Read<PortRange> {
         let meant = format!("{last}-{first}");
         return Err(Problem::new(message, "holds no port").help(did_you_mean(&meant)));
     }
+    // `fib_rule_port_range_valid`, include/net/fib_rules.h.
+    if last == u16::MAX {
+        let message = format!(
+            "{}: the kernel takes no rule about port 65535",
+            quoted(text)
+        );
+        let problem = Problem::new(message, "at most 65534");
+        let meant = (first < last).then(|| did_you_mean(&format!("{first}-{}", last - 1)));
+        return Err(problem.maybe_help(meant));
+    }
     Ok(PortRange { first, last })
 }
