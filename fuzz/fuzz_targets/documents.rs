@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
+use srsync::model::egress::{NatObserved, SysctlKey, SysctlValue};
 use srsync::model::*;
 use srsync::plan::{self, Inputs};
 use srsync::report::{Detail, Kind, Pass, Report, Style};
@@ -40,6 +41,10 @@ fuzz_target!(|data: &[u8]| {
     let mut valid = parsed.documents;
     let mut diagnostics = parsed.diagnostics;
     diagnostics.extend(spec::take_ambiguous(&mut valid));
+    let (mut egress, mut checks) = (parsed.egress, parsed.checks);
+    diagnostics.extend(spec::take_ambiguous(&mut egress));
+    diagnostics.extend(spec::take_ambiguous(&mut checks));
+    let egress: Vec<Egress> = egress.into_iter().map(|valid| valid.document).collect();
     let mut overrides = parsed.overrides;
     diagnostics.extend(spec::take_ambiguous_overrides(&mut overrides));
     for diagnostic in &diagnostics {
@@ -63,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for policy in [Policy::default(), lenient()] {
         let inputs = Inputs {
-            egress: &[],
+            egress: &egress,
             documents: &documents,
             policy: &policy,
             labels: &Labels::new(),
@@ -99,10 +104,10 @@ fn parse(text: &str, included: &str, names: &Names) -> spec::Parsed {
 fn shown(inputs: &Inputs<'_>, observed: Observed) {
     let pass = Pass {
         plan: plan::plan(inputs, &observed),
-        outcome: None,
-        refused_objects: Vec::new(),
         links: observed.links.clone(),
+        ..Pass::default()
     };
+    assert_eq!(pass.plan.egress.documents.len(), inputs.egress.len());
     assert_eq!(pass.plan.documents.len(), inputs.documents.len());
     let report = Report {
         kind: Kind::Plan,
@@ -136,13 +141,14 @@ fn names() -> Names {
 fn lenient() -> Policy {
     Policy {
         allow_default_route: true,
+        allow_catch_all_rules: true,
         allow_empty: true,
         foreign_routes: ForeignRoutes::Adopt,
         ..Policy::default()
     }
 }
 
-/// Two links with a subnet of each family, and a route of ours that no document asks for.
+/// Two links with a subnet of each family, a route of ours that no document asks for, and settings as after boot.
 fn small_node() -> Observed {
     let mut node = Observed::default();
     for (index, name, v4, v6) in [
@@ -175,6 +181,19 @@ fn small_node() -> Observed {
     if let Ok(prefix) = "203.0.113.0/24".parse() {
         node.routes
             .push(direct(prefix, IfIndex::new(2), Protocol::SRSYNC));
+    }
+    node.egress.nat = NatObserved::Absent;
+    for family in Family::BOTH {
+        let mut keys = vec![SysctlKey::ForwardAll(family)];
+        let names = node.links.iter();
+        for name in names.filter_map(|link| InterfaceName::new(&link.name)) {
+            keys.push(SysctlKey::Forward(family, name.clone()));
+            keys.push(SysctlKey::RpFilter(name));
+        }
+        let values = keys
+            .into_iter()
+            .map(|key| (key, SysctlValue::switch(false)));
+        node.egress.sysctls.values.extend(values);
     }
     node
 }

@@ -3,6 +3,8 @@
 
 #![no_main]
 
+#[path = "plan/egress.rs"]
+mod egress;
 #[path = "../../tests/support/simulation.rs"]
 mod simulation;
 
@@ -81,8 +83,10 @@ const SOURCES: [&str; 5] = [
 #[derive(Debug)]
 struct Case {
     documents: Vec<Document>,
+    egress: Vec<Egress>,
     policy: Policy,
     node: Observed,
+    incomplete: bool,
 }
 
 impl<'a> Arbitrary<'a> for Case {
@@ -95,8 +99,10 @@ impl<'a> Arbitrary<'a> for Case {
         }
         Ok(Self {
             documents,
+            egress: egress::documents(u)?,
             policy,
             node,
+            incomplete: u.ratio(1, 8)?,
         })
     }
 }
@@ -107,7 +113,7 @@ fuzz_target!(|case: Case| {
         label: "routes.yaml".into(),
     };
     let inputs = Inputs {
-        egress: &[],
+        egress: &case.egress,
         documents: &case.documents,
         policy: &case.policy,
         labels: &Labels::from([("role".to_owned(), "egress".to_owned())]),
@@ -116,10 +122,11 @@ fuzz_target!(|case: Case| {
         files: &[file],
         steering: srsync::model::Steering::NONE,
         objects: None,
-        incomplete: None,
+        incomplete: case.incomplete.then_some("a file cannot be read"),
     };
     let plan = plan::plan(&inputs, &case.node);
     assert_eq!(plan.documents.len(), case.documents.len());
+    assert_eq!(plan.egress.documents.len(), case.egress.len());
     let mut turned = case.node.clone();
     // Within a slot the order has a meaning, across slots none.
     turned
@@ -142,6 +149,7 @@ fn policy(u: &mut Unstructured<'_>) -> Result<Policy> {
             _ => Vec::new(),
         },
         allow_default_route: u.arbitrary()?,
+        allow_catch_all_rules: u.arbitrary()?,
         allow_empty: u.arbitrary()?,
         max_removals: match u.int_in_range(0..=5)? {
             0 => Some(MaxRemovals::Count(u.int_in_range(0..=3)?)),
@@ -220,6 +228,7 @@ fn node(u: &mut Unstructured<'_>) -> Result<Observed> {
         };
         node.lookups.insert(address(u, &GATEWAYS)?, lookup);
     }
+    node.egress = egress::observed(u, &node.links)?;
     Ok(node)
 }
 
@@ -318,20 +327,6 @@ fn document(u: &mut Unstructured<'_>, index: usize) -> Result<Document> {
     for _ in 0..u.int_in_range(1..=4)? {
         prefixes.insert(prefix(u)?);
     }
-    let mut selector = NodeSelector::default();
-    if u.ratio(1, 8)? {
-        let key = u.choose(&["role", "absent"])?.to_string();
-        let values = vec!["egress".to_owned()];
-        let operator = match u.int_in_range(0..=3)? {
-            0 => selector::Operator::In(values),
-            1 => selector::Operator::NotIn(values),
-            2 => selector::Operator::Exists,
-            _ => selector::Operator::DoesNotExist,
-        };
-        selector
-            .requirements
-            .push(selector::Requirement { key, operator });
-    }
     Ok(Document {
         id: DocumentId {
             name: format!("doc-{index}"),
@@ -348,9 +343,27 @@ fn document(u: &mut Unstructured<'_>, index: usize) -> Result<Document> {
         source: if u.ratio(1, 4)? { source(u)? } else { None },
         mtu: mtu(u)?,
         advmss: u.ratio(1, 8)?.then_some(AdvMss::new(1360)),
-        selector,
+        selector: selector(u)?,
         notes: Vec::new(),
     })
+}
+
+fn selector(u: &mut Unstructured<'_>) -> Result<NodeSelector> {
+    let mut selector = NodeSelector::default();
+    if u.ratio(1, 8)? {
+        let key = u.choose(&["role", "absent"])?.to_string();
+        let values = vec!["egress".to_owned()];
+        let operator = match u.int_in_range(0..=3)? {
+            0 => selector::Operator::In(values),
+            1 => selector::Operator::NotIn(values),
+            2 => selector::Operator::Exists,
+            _ => selector::Operator::DoesNotExist,
+        };
+        selector
+            .requirements
+            .push(selector::Requirement { key, operator });
+    }
+    Ok(selector)
 }
 
 fn target(u: &mut Unstructured<'_>) -> Result<Target> {

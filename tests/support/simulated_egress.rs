@@ -37,6 +37,7 @@ pub(crate) fn write(sysctls: &mut Sysctls, key: &SysctlKey, value: SysctlValue) 
 }
 
 /// An interface comes, with what the kernel gives to new ones.
+#[allow(dead_code, reason = "fuzzing has no use for it")]
 pub(crate) fn appear(sysctls: &mut Sysctls, name: &InterfaceName) {
     for family in Family::BOTH {
         if let Some(value) = sysctls.values.get(&SysctlKey::ForwardDefault(family)) {
@@ -54,6 +55,7 @@ pub(crate) fn appear(sysctls: &mut Sysctls, name: &InterfaceName) {
 }
 
 /// An interface goes.
+#[allow(dead_code, reason = "fuzzing has no use for it")]
 pub(crate) fn vanish(sysctls: &mut Sysctls, name: &InterfaceName) {
     sysctls
         .values
