@@ -30,6 +30,7 @@ mod kernel {
     mod nexthop;
     mod observe;
     mod random_documents;
+    mod random_egress;
     mod ranges;
     mod rules;
     mod sysctl;
