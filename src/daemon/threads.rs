@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{DaemonError, Event};
-use crate::kernel::{Events, NatEvents};
+use crate::kernel::{Events, KernelError, NatEvents};
 use crate::probe::ask::{self, Inquiry};
 use crate::probe::{self, Target};
 use crate::status::{self, Feed, Listeners};
@@ -22,20 +22,47 @@ pub(super) fn hear_kernel(
     mut events: Events,
     sender: SyncSender<Event>,
 ) -> Result<(), DaemonError> {
-    let listen = move || {
+    let wait = move || {
+        events
+            .wait()
+            .map(|news| (!news.is_empty()).then(|| Event::Kernel(news)))
+    };
+    hear("kernel-events", wait, Event::Deaf, sender)
+}
+
+/// Hands on what others do to our nftables table.
+pub(super) fn hear_nat(
+    mut events: NatEvents,
+    sender: SyncSender<Event>,
+) -> Result<(), DaemonError> {
+    let wait = move || {
+        events
+            .wait()
+            .map(|news| (!news.is_empty()).then(|| Event::Nat(news)))
+    };
+    hear("nftables-events", wait, |_| Event::NatDeaf, sender)
+}
+
+/// Hands on what is waited for, until nothing can be heard any more.
+fn hear(
+    name: &'static str,
+    mut wait: impl FnMut() -> Result<Option<Event>, KernelError> + Send + 'static,
+    deaf: fn(KernelError) -> Event,
+    sender: SyncSender<Event>,
+) -> Result<(), DaemonError> {
+    spawn(name, move || {
         loop {
-            let (event, deaf) = match events.wait() {
-                Ok(events) if events.is_empty() => continue,
-                Ok(events) => (Event::Kernel(events), false),
-                Err(error) => (Event::Deaf(error), true),
+            let (event, is_deaf) = match wait() {
+                Ok(None) => continue,
+                Ok(Some(event)) => (event, false),
+                Err(error) => (deaf(error), true),
             };
             // Without a receiver the daemon has ended.
-            if sender.send(event).is_err() || deaf {
+            if sender.send(event).is_err() || is_deaf {
                 return;
             }
         }
-    };
-    spawn("kernel-events", listen)
+    })
 }
 
 /// What is asked of the network, as long as somebody wants it.
@@ -46,28 +73,8 @@ pub(super) struct Questions {
     pub(super) inquiries: watch::Receiver<BTreeSet<Inquiry>>,
 }
 
-/// Hands on what others do to our nftables table.
-pub(super) fn hear_nat(
-    mut events: NatEvents,
-    sender: SyncSender<Event>,
-) -> Result<(), DaemonError> {
-    let listen = move || {
-        loop {
-            let (event, deaf) = match events.wait() {
-                Ok(events) if events.is_empty() => continue,
-                Ok(events) => (Event::Nat(events), false),
-                Err(_) => (Event::NatDeaf, true),
-            };
-            if sender.send(event).is_err() || deaf {
-                return;
-            }
-        }
-    };
-    spawn("nftables-events", listen)
-}
-
-/// Serves sockets, hears signals, probes gateways and asks for connectivity checks, on a thread of its own: a pass of a second does
-/// not keep `srsync status` waiting, nor a probe.
+/// Serves sockets, hears signals, probes gateways and asks for connectivity checks, on a thread of its own: a pass of a
+/// second does not keep `srsync status` waiting, nor a probe.
 pub(super) fn serve(
     listeners: Listeners,
     feed: Feed,
