@@ -13,7 +13,7 @@ use crate::model::egress::{
     Counters, FibRule, NatObserved, NatRule, NatTable, ObservedEgress, Thing,
 };
 use crate::model::{Link, State};
-use crate::plan::egress::forwarding::{ForwardingPlan, Why};
+use crate::plan::egress::forwarding::ForwardingPlan;
 use crate::plan::egress::{EgressPlan, EgressRow, EgressVerdict, EgressWork};
 use crate::plan::{Inputs, Plan, Reason, ReasonCode, Removals};
 use crate::report::{Surprise, Surprises};
@@ -69,7 +69,7 @@ impl Stages {
             .egress
             .work
             .settings(plan.removals == Removals::Allowed);
-        if !only_goes_back(settings) {
+        if !settings.only_goes_back() {
             self.settings(kernel, &plan.egress.work, settings);
         }
         let plan = &plan.egress;
@@ -149,21 +149,14 @@ impl Stages {
             return Ok(());
         }
         let allowed = plan.removals == Removals::Allowed;
-        let rows = plan.egress.rows.iter();
-        let changing: Vec<(&EgressRow, &FibRule)> = rows
-            .filter(|row| row.verdict.changes(allowed) && !self.refused.contains_key(&row.thing))
-            .filter_map(|row| match &row.thing {
-                Thing::Rule(rule) => Some((row, rule)),
-                _ => None,
-            })
-            .collect();
-        let goes = |row: &EgressRow| matches!(row.verdict, EgressVerdict::Remove(_));
-        let (going, coming): (Vec<_>, Vec<_>) = changing.iter().partition(|(row, _)| goes(row));
-        let ordered: Vec<&(&EgressRow, &FibRule)> = coming.into_iter().chain(going).collect();
-        let changes = ordered.iter().map(|(row, rule)| match goes(row) {
-            true => Change::RemoveRule(rule),
-            false => Change::AddRule(rule),
-        });
+        let mut ordered = plan.egress.rule_changes(allowed);
+        ordered.retain(|(row, _)| !self.refused.contains_key(&row.thing));
+        let changes = ordered
+            .iter()
+            .map(|(row, rule)| match row.verdict.removes() {
+                true => Change::RemoveRule(rule),
+                false => Change::AddRule(rule),
+            });
         let changes: Vec<Change<'_>> = changes.collect();
         if changes.is_empty() {
             return Ok(());
@@ -200,7 +193,7 @@ impl Stages {
             self.translation(kernel, inputs, rules, &plan.egress)?;
         }
         let settings = &plan.egress.work.settings;
-        if only_goes_back(settings) {
+        if settings.only_goes_back() {
             self.settings(kernel, &plan.egress.work, settings);
         }
         Ok(())
@@ -255,12 +248,6 @@ impl Stages {
         }
         surprises
     }
-}
-
-/// Whether nothing is asked for anew: what goes back waits for the routes to go.
-fn only_goes_back(settings: &ForwardingPlan) -> bool {
-    let mut writes = settings.writes.values();
-    !settings.writes.is_empty() && writes.all(|write| write.why == Why::Restored)
 }
 
 fn says(refusal: &Refusal) -> Reason {

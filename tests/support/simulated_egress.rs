@@ -8,7 +8,7 @@ use srsync::model::egress::{
     Sysctls, Thing,
 };
 use srsync::model::{Family, InterfaceName, Observed, Protocol};
-use srsync::plan::egress::forwarding::{ForwardingPlan, Why};
+use srsync::plan::egress::forwarding::ForwardingPlan;
 use srsync::plan::egress::{EgressPlan, EgressRow, EgressVerdict};
 use srsync::plan::{Plan, Removals};
 
@@ -87,15 +87,9 @@ impl<'a> Pass<'a> {
         self.plan.work.settings(self.removals)
     }
 
-    /// Whether settings wait until routes are gone.
-    fn only_goes_back(&self) -> bool {
-        let mut writes = self.settings().writes.values();
-        !self.settings().writes.is_empty() && writes.all(|write| write.why == Why::Restored)
-    }
-
     /// Settings and translation, which routes need.
     pub(crate) fn before_routes(&self, observed: &mut Observed) {
-        if !self.only_goes_back() {
+        if !self.settings().only_goes_back() {
             self.write_settings(&mut observed.egress.sysctls, usize::MAX);
         }
         if let Some(rules) = &self.plan.work.nat {
@@ -121,7 +115,7 @@ impl<'a> Pass<'a> {
             set_nat(&mut observed.egress, rules);
             self.translations_stay(observed);
         }
-        if self.only_goes_back() {
+        if self.settings().only_goes_back() {
             self.write_settings(&mut observed.egress.sysctls, usize::MAX);
         }
     }
@@ -159,34 +153,31 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// New ones, then those that go; each at most once, and only ours.
+    /// Each at most once, and only ours; none is made once one is gone.
     fn rules(&self, rules: &mut Vec<ObservedRule>) {
-        let of = |wanted: fn(&EgressVerdict) -> bool| -> Vec<&FibRule> {
-            let rows = self.plan.rows.iter().filter(|row| wanted(&row.verdict));
-            rows.filter_map(|row| match &row.thing {
-                Thing::Rule(rule) => Some(rule),
-                _ => None,
-            })
-            .collect()
-        };
         let ours = |there: &ObservedRule, rule: &FibRule| {
             there.protocol == self.protocol && there.is_just(rule)
         };
-        for rule in of(|verdict| *verdict == EgressVerdict::Add) {
-            assert!(!rules.iter().any(|there| ours(there, rule)), "{rule} twice");
-            rules.push(ObservedRule {
-                rule: rule.clone(),
-                protocol: self.protocol,
-                extra: false,
-            });
-        }
-        if !self.removals {
-            return;
-        }
-        for rule in of(|verdict| matches!(verdict, EgressVerdict::Remove(_))) {
+        let mut is_one_gone = false;
+        for (row, rule) in self.plan.rule_changes(self.removals) {
             let place = rules.iter().position(|there| ours(there, rule));
-            rules.remove(place.unwrap_or_else(|| panic!("{rule} is not there")));
-            assert!(!self.in_place.contains(&&Thing::Rule(rule.clone())));
+            match (row.verdict.removes(), place) {
+                (true, Some(place)) => {
+                    assert!(!self.in_place.contains(&&row.thing), "{rule} is wanted");
+                    rules.remove(place);
+                    is_one_gone = true;
+                }
+                (false, None) => {
+                    assert!(!is_one_gone, "{rule} is made after another is gone");
+                    rules.push(ObservedRule {
+                        rule: rule.clone(),
+                        protocol: self.protocol,
+                        extra: false,
+                    });
+                }
+                (true, None) => panic!("{rule} is not there"),
+                (false, Some(_)) => panic!("{rule} is there already"),
+            }
         }
     }
 }

@@ -108,6 +108,14 @@ pub struct ForwardingPlan {
     pub left: BTreeMap<SysctlKey, SysctlValue>,
 }
 
+impl ForwardingPlan {
+    /// Whether nothing is asked for anew: what goes back waits for the routes to go.
+    pub fn only_goes_back(&self) -> bool {
+        let mut writes = self.writes.values();
+        !self.writes.is_empty() && writes.all(|write| write.why == Why::Restored)
+    }
+}
+
 /// What becomes of a setting that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

@@ -111,10 +111,22 @@ impl EgressPlan {
         !unseen && !self.rows.iter().any(changes)
     }
 
+    /// The rules to be made and removed, in this order: whatever a packet finds in between, no rule is missing that was
+    /// there and stays, or that is to replace one that goes.
+    pub fn rule_changes(&self, removals_allowed: bool) -> Vec<(&EgressRow, &FibRule)> {
+        let changes = self.rows.iter().filter_map(|row| match &row.thing {
+            Thing::Rule(rule) if row.verdict.changes(removals_allowed) => Some((row, rule)),
+            _ => None,
+        });
+        let mut changes: Vec<_> = changes.collect();
+        changes.sort_by_key(|(row, _)| row.verdict.removes());
+        changes
+    }
+
     /// How many things no document asks for any more.
     pub(super) fn removed(&self) -> usize {
-        let removed = |row: &&EgressRow| matches!(row.verdict, EgressVerdict::Remove(_));
-        self.rows.iter().filter(removed).count() + usize::from(self.unread_goes)
+        let removed = self.rows.iter().filter(|row| row.verdict.removes());
+        removed.count() + usize::from(self.unread_goes)
     }
 
     /// Whether any document asks for anything.
@@ -124,6 +136,11 @@ impl EgressPlan {
 }
 
 impl EgressVerdict {
+    /// Whether the thing goes.
+    pub fn removes(&self) -> bool {
+        matches!(self, Self::Remove(_))
+    }
+
     /// Whether carrying it out changes anything.
     pub fn changes(&self, removals_allowed: bool) -> bool {
         match self {
