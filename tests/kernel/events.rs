@@ -22,9 +22,20 @@ fn blackhole(prefix: &str) -> Route {
 
 /// Events up to that of a route of protocol 99, which the test adds as a mark.
 fn until_mark(events: &mut Events) -> Vec<KernelEvent> {
+    let (mut heard, mark) = through_mark(events);
+    heard.truncate(mark);
+    heard.retain(|event| !is_mark(event));
+    heard
+}
+
+fn is_mark(event: &KernelEvent) -> bool {
+    matches!(event, KernelEvent::Route(route) if route.protocol == Protocol::new(99))
+}
+
+/// All events that were there with the mark, and the place of the mark among them.
+fn through_mark(events: &mut Events) -> (Vec<KernelEvent>, usize) {
     ip("route add blackhole 203.0.113.255/32 proto 99");
     ip("route del blackhole 203.0.113.255/32 proto 99");
-    let is_mark = |event: &KernelEvent| matches!(event, KernelEvent::Route(route) if route.protocol == Protocol::new(99));
     let mut heard = Vec::new();
     loop {
         heard.extend(events.wait().unwrap());
@@ -32,9 +43,7 @@ fn until_mark(events: &mut Events) -> Vec<KernelEvent> {
         if let Some(last) =
             last.filter(|last| matches!(&heard[*last], KernelEvent::Route(r) if r.gone))
         {
-            heard.truncate(last);
-            heard.retain(|event| !is_mark(event));
-            return heard;
+            return (heard, last);
         }
     }
 }
@@ -183,9 +192,10 @@ fn links_addresses_and_rules_are_heard() {
         let mut events = Events::open(&kernel).unwrap();
         let mut each = |command: &str| {
             ip(command);
-            // IPv6 addresses come from a work queue, a little later.
+            // IPv6 addresses come from a work queue, a little later: it may be just behind the mark.
             wait_until(command, || {
-                until_mark(&mut events).contains(&KernelEvent::Node)
+                let (heard, _) = through_mark(&mut events);
+                heard.contains(&KernelEvent::Node)
             });
         };
         each("link add name east type veth peer name west");
