@@ -8,9 +8,10 @@ use srsync::model::egress::sysctl::Remembered;
 use srsync::model::egress::{
     Counters, FibRule, Forwarding, FwMark, InterfaceForwarding, Masquerade, NatObserved,
     ObservedRule, RoutingRule, RpFilter, RuleAction, RulePriority, SysctlKey, SysctlValue, Sysctls,
+    Thing,
 };
 use srsync::model::*;
-use srsync::plan::egress::EgressVerdict;
+use srsync::plan::egress::{EgressVerdict, forwarding};
 use srsync::plan::{self, Inputs, Plan};
 
 use super::simulation::egress as kernel;
@@ -166,7 +167,9 @@ enum Step {
         documents: usize,
         labels_unknown: bool,
     },
-    /// It is killed after so many settings.
+    /// Nobody knows the labels of the node, and never did.
+    Guess(Vec<Egress>),
+    /// It is killed after so many settings, and started again.
     Dies(usize),
 }
 
@@ -209,6 +212,7 @@ fn step() -> impl Strategy<Value = Step> {
             documents,
             labels_unknown,
         }),
+        1 => documents().prop_map(Step::Guess),
         1 => (0usize..9).prop_map(Step::Dies),
     ]
 }
@@ -305,6 +309,7 @@ impl Life {
     /// Passes until nothing is left to do, which is after the first.
     fn passes(&mut self, documents: &[Egress], incomplete: Option<&str>, labels: Option<&str>) {
         let foreign = kernel::foreign_rules(&self.node.egress, OURS);
+        let before = self.node.egress.sysctls.values.clone();
         for _ in 0..2 {
             let plan = self.plan(documents, incomplete, labels);
             if plan.is_empty() {
@@ -325,6 +330,30 @@ impl Life {
                 EgressVerdict::Blocked(blocked) => assert!(!blocked.reason.message.is_empty()),
                 other => panic!("{other:?} of {}", row.thing),
             }
+        }
+        let undecided = |egress: &Egress| !egress.selector.requirements.is_empty();
+        if incomplete.is_some() || (labels.is_some() && documents.iter().any(undecided)) {
+            self.only_what_is_asked_for(&plan, &before);
+        }
+    }
+
+    /// No setting is another one but those that are asked for, and what goes along with `all`.
+    fn only_what_is_asked_for(&self, plan: &Plan, before: &BTreeMap<SysctlKey, SysctlValue>) {
+        let rows = plan.egress.rows.iter();
+        let asked = rows.filter(|row| row.claim.is_some() && row.verdict == EgressVerdict::Keep);
+        let asked: BTreeSet<&SysctlKey> = asked
+            .filter_map(|row| match &row.thing {
+                Thing::Sysctl(key, _) => Some(key),
+                _ => None,
+            })
+            .collect();
+        for (key, value) in &self.node.egress.sysctls.values {
+            let all = forwarding::overwritten_with(key);
+            let may = asked.contains(key) || all.is_some_and(|all| asked.contains(&all));
+            assert!(
+                may || before.get(key) == Some(value),
+                "nobody is known to ask for {key}"
+            );
         }
     }
 
@@ -428,10 +457,17 @@ impl Life {
                     false => self.nothing_goes(&some, Some("unreadable"), None),
                 }
             }
+            Step::Guess(documents) => {
+                self.documents.clone_from(documents);
+                self.passes(&documents.clone(), None, Some("not known"));
+            }
             Step::Dies(writes) => {
                 let plan = self.plan(&self.documents, None, None);
                 let pass = kernel::Pass::of(&plan, OURS);
                 pass.write_settings(&mut self.node.egress.sysctls, *writes);
+                // Whoever comes next has the same documents. With others, what was about to be written after `all` would
+                // be neither what it was nor what we are known to have made it.
+                self.passes(&self.documents.clone(), None, None);
             }
         }
     }

@@ -110,7 +110,8 @@ fn routing_rule(u: &mut Unstructured<'_>) -> Result<RoutingRule> {
 /// What somebody or an earlier srsync left.
 pub(super) fn observed(u: &mut Unstructured<'_>, links: &[Link]) -> Result<ObservedEgress> {
     let mut rules = Vec::new();
-    while rules.len() < 4 && u.ratio(1, 2)? {
+    // Input that has run out gives the same rule for ever.
+    while rules.len() < 4 && !u.is_empty() && u.ratio(1, 2)? {
         let protocol = Protocol::new(*u.choose(&[83, 83, 4, 99])?);
         let extra = u.ratio(1, 4)?;
         for rule in FibRule::of(&routing_rule(u)?, TableId::MAIN) {
