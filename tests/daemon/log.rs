@@ -123,6 +123,10 @@ fn ten_thousand_changes_are_told_in_a_few_lines() {
         daemon.wait_for_state("198.18.1.0/24", "Installed");
         srsync.without("many");
         wait_for(&[(1, 2)]);
+        // It is told once the pass is over, a moment after the kernel has it.
+        daemon.eventually("it is told", |_| {
+            daemon.messages("routesChanged").len() >= 3
+        });
         let said = daemon.messages("routesChanged");
         for (done, said) in ["added", "changed", "removed"].iter().zip(&said) {
             let numbers = format!("{done} 10000 routes (20.0.0.0/24 and others)");
