@@ -81,6 +81,11 @@ impl Stages {
 
     /// Settings are written in one go, in the order of their plan: one of all interfaces overwrites the others.
     fn settings(&mut self, kernel: &mut Kernel, work: &EgressWork, settings: &ForwardingPlan) {
+        for (key, value) in &settings.left {
+            tracing::warn!(
+                "{key} stays {value}: somebody changed it since srsync did, and no document asks for it any more"
+            );
+        }
         // What was not remembered could not be put back.
         let remembered = match settings.remember == work.remembered {
             true => Ok(()),

@@ -126,7 +126,11 @@ fn a_setting_that_somebody_changed_since_is_left_to_him() {
     assert_eq!(site.setting("ipv4/conf/eth0/rp_filter"), "2");
     site.node.sysctl("ipv4/conf/eth0/rp_filter", "1");
     srsync.without("here");
-    srsync.apply().exits(0);
+    let run = srsync.apply().exits(0);
+    let said = "net.ipv4.conf.eth0.rp_filter stays 1: somebody changed it since srsync did";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let again = srsync.apply().exits(0);
+    assert!(!again.stderr.contains(" stays "), "{}", again.stderr);
     assert_eq!(site.setting("ipv4/conf/eth0/rp_filter"), "1");
     assert_eq!(site.setting("ipv4/conf/eth0/forwarding"), "0");
 }
